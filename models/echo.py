@@ -1,0 +1,213 @@
+"""`echo`: sends back what it is given, with an effect on the picture. No weights, no GPU.
+
+It is the model that client test-suites ask for: two inbound tracks, two outbound ones, two commands. While nobody
+publishes a webcam it shows a slowly turning colour wheel, so that there is always something to see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter, ImageOps
+from pydantic import Field, TypeAdapter, ValidationError
+
+from models.contract import ChunkPlan, ChunkResult, Command, Message, ModelSpec, Track, VideoFormat
+from models.media import AudioSamples, Inputs, Media, VideoFrames
+
+FORMAT = VideoFormat(width=640, height=480, fps=24)
+
+Effect = Literal["none", "grayscale", "sepia", "edges", "invert", "blur", "pixelate"]
+Intensity = Annotated[float, Field(ge=0, le=1)]
+
+
+class SetEffect(Command):
+    """Choose the effect put on the picture."""
+
+    effect: Effect = "none"
+
+
+class SetIntensity(Command):
+    """Choose how strongly the effect is mixed in."""
+
+    intensity: Intensity = 1.0
+
+
+class EffectChanged(Message):
+    """The effect or its intensity has changed."""
+
+    effect: str
+    intensity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoPlan(ChunkPlan):
+    """One picture with the effect of the moment."""
+
+    effect: Effect
+    intensity: float
+
+
+class EchoDirector:
+    """Holds the effect; generation never stops."""
+
+    run = 0
+
+    def __init__(self) -> None:
+        self._effect: Effect = "none"
+        self._intensity = 1.0
+        self._chunk = 0
+
+    def connect(self) -> Sequence[Message]:
+        """The effect in force."""
+        return [self._changed()]
+
+    def handle(self, command: Command) -> Sequence[Message]:
+        """Take the effect or the intensity."""
+        match command:
+            case SetEffect(effect=effect):
+                self._effect = effect
+            case SetIntensity(intensity=intensity):
+                self._intensity = intensity
+        return [self._changed()]
+
+    def begin_chunk(self) -> EchoPlan:
+        """The next picture."""
+        return EchoPlan(run=self.run, chunk=self._chunk, effect=self._effect, intensity=self._intensity)
+
+    def end_chunk(self, result: ChunkResult) -> Sequence[Message]:
+        """Count; a picture is no event."""
+        self._chunk += 1
+        return []
+
+    def snapshot(self) -> dict[str, Any]:
+        """Effect and intensity."""
+        return {"effect": self._effect, "intensity": self._intensity}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take effect and intensity; raises ValueError when they are not valid."""
+        try:
+            effect: Effect = TypeAdapter(Effect).validate_python(state.get("effect"))
+            intensity: float = TypeAdapter(Intensity).validate_python(state.get("intensity"))
+        except ValidationError as error:
+            raise ValueError("not a snapshot of echo") from error
+        self._effect, self._intensity = effect, intensity
+
+    def _changed(self) -> EffectChanged:
+        return EffectChanged(effect=self._effect, intensity=self._intensity)
+
+
+class EchoStream:
+    """Puts the effect on the newest webcam picture and passes the microphone through."""
+
+    def __init__(self) -> None:
+        self._plan: EchoPlan | None = None
+
+    def prepare(self, plan: ChunkPlan) -> None:
+        """Take the effect."""
+        assert isinstance(plan, EchoPlan)
+        self._plan = plan
+
+    def generate(self, inputs: Inputs) -> Inputs:
+        """Nothing to generate: what came in is what goes out."""
+        return inputs
+
+    def decode(self, latents: Inputs) -> Iterator[Media]:
+        """One picture, and the sound since the last one."""
+        assert self._plan is not None
+        webcam, mic = latents.get("webcam"), latents.get("mic")
+        source = fit(webcam.rgb[-1]) if isinstance(webcam, VideoFrames) else colour_wheel(self._plan.chunk)
+        picture = apply_effect(source, self._plan.effect, self._plan.intensity)
+        yield VideoFrames("main_video", picture[None])
+        if isinstance(mic, AudioSamples):
+            yield AudioSamples("main_audio", mic.pcm, mic.rate)
+
+    def commit(self) -> None:
+        """Nothing is remembered."""
+
+    def snapshot(self) -> bytes:
+        """Nothing to keep."""
+        return b""
+
+    def restore(self, state: bytes) -> None:
+        """Nothing to take."""
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+class EchoReplica:
+    """There is nothing to load."""
+
+    def open(self) -> EchoStream:
+        """A fresh stream."""
+        return EchoStream()
+
+
+class EchoModel:
+    """The plug."""
+
+    spec = ModelSpec(
+        name="echo",
+        description="Sends the webcam back with an effect, and the microphone as it came.",
+        tracks=(
+            Track("webcam", "video", "in"),
+            Track("mic", "audio", "in"),
+            Track("main_video", "video", "out", FORMAT),
+            Track("main_audio", "audio", "out"),
+        ),
+        commands=(SetEffect, SetIntensity),
+        messages=(EffectChanged,),
+        frames_per_chunk=1,
+    )
+
+    def director(self) -> EchoDirector:
+        """A fresh director."""
+        return EchoDirector()
+
+    def load(self, device: str) -> EchoReplica:
+        """Any device will do."""
+        return EchoReplica()
+
+
+def model(preset: str) -> EchoModel:
+    """The model; it has one form, so every preset is the same."""
+    return EchoModel()
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+_EFFECTS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "grayscale": lambda image: ImageOps.grayscale(image).convert("RGB"),
+    "sepia": lambda image: ImageOps.colorize(ImageOps.grayscale(image), (30, 18, 6), (255, 240, 200)),
+    "edges": lambda image: image.filter(ImageFilter.FIND_EDGES),
+    "invert": ImageOps.invert,
+    "blur": lambda image: image.filter(ImageFilter.BoxBlur(5)),
+    "pixelate": lambda image: image.resize((FORMAT.width // 16, FORMAT.height // 16), Image.Resampling.BOX).resize(
+        image.size, Image.Resampling.NEAREST
+    ),
+}
+
+
+def fit(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """uint8 [h, w, 3] resized to the outbound format, centre-cropped to its aspect."""
+    return np.asarray(ImageOps.fit(Image.fromarray(rgb), (FORMAT.width, FORMAT.height), Image.Resampling.BILINEAR))
+
+
+def colour_wheel(n: int) -> NDArray[np.uint8]:
+    """The picture shown without a webcam: diagonal colour bands that drift with the picture number `n`."""
+    ramp = np.arange(FORMAT.width + FORMAT.height, dtype=np.float32) / 80 - n / 24
+    phases = np.array([0.0, 2.1, 4.2], np.float32)
+    palette: NDArray[np.uint8] = (127.5 + 100 * np.sin(ramp[:, None] + phases)).astype(np.uint8)
+    return np.asarray(palette[np.arange(FORMAT.height)[:, None] + np.arange(FORMAT.width)[None, :]])
+
+
+def apply_effect(rgb: NDArray[np.uint8], effect: Effect, intensity: float) -> NDArray[np.uint8]:
+    """`intensity` of the effect mixed into uint8 [h, w, 3]; 0 and `none` leave it as it is."""
+    if effect == "none" or intensity == 0:
+        return rgb
+    source = Image.fromarray(rgb)
+    return np.asarray(Image.blend(source, _EFFECTS[effect](source), intensity))
