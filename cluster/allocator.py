@@ -1,0 +1,346 @@
+"""The allocator: the thin actor around `cluster.policy`. It holds no truth.
+
+Who holds what is known by the workers; which sessions exist, by Redis. A new allocator asks both and goes on. Each
+worker has one pending `watch` here: it brings news, and its failure is the worker's death. Hangs are found by pings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from cluster import metrics
+from cluster.api import WorkerApi, WorkerGone, WorkerState, WorkerStatus
+from cluster.errors import ClusterError, UnknownModel
+from cluster.policy import Place, Pool, Slots, by_model
+from cluster.records import HELD, Grant, SessionRecord, Ticket
+from cluster.settings import PoolSettings, Settings
+from cluster.store import Store
+from cluster.tasks import Tasks
+from wire.http import SessionState
+
+log = structlog.get_logger(__name__)
+
+WATCH_S = 25.0
+MISSED_PINGS = 3
+MAX_MOVES = 3
+"""A session that has lost this many workers is ended: it may be what kills them."""
+TICK_S = 1.0
+
+
+class Backend(Protocol):
+    """Where workers live."""
+
+    async def spawn(self, name: str, pool: PoolSettings) -> WorkerApi:
+        """Start a worker; returns at once, loading goes on."""
+        ...
+
+    async def names(self) -> list[str]:
+        """Names of the workers that exist."""
+        ...
+
+    async def get(self, name: str) -> WorkerApi:
+        """A handle by name; raises WorkerGone."""
+        ...
+
+    async def kill(self, name: str) -> None:
+        """End a worker that hangs."""
+        ...
+
+
+class Allocator:
+    """Implements `cluster.api.AllocatorApi`. Make it inside a running loop."""
+
+    def __init__(self, settings: Settings, store: Store, backend: Backend) -> None:
+        self._settings = settings
+        self._store = store
+        self._backend = backend
+        self._pools = by_model(settings.pools, settings.limits.max_queue)
+        self._handles: dict[str, WorkerApi] = {}
+        self._statuses: dict[str, WorkerStatus] = {}
+        self._spawned_at: dict[str, float] = {}
+        self._granted_at: dict[str, float] = {}
+        self._granted_seq: dict[str, int] = {}
+        self._asked_at: dict[str, float] = {}
+        self._kick = asyncio.Event()
+        self._recovered = asyncio.Event()
+        self._count = 0
+        self._tasks = Tasks("allocator")
+        self._tasks.start(self._main())
+
+    # --- api --------------------------------------------------------------------------------------------------------
+
+    async def acquire(self, ticket: Ticket) -> Place | None:
+        """See `AllocatorApi.acquire`."""
+        await self._recovered.wait()
+        pool = self._pool(ticket.model)
+        pool.enqueue(ticket)
+        self._asked_at[ticket.session_id] = time.monotonic()
+        await self._serve(pool)
+        self._kick.set()
+        return pool.place(ticket.session_id)
+
+    async def place(self, model: str, session_id: str) -> Place | None:
+        """See `AllocatorApi.place`."""
+        await self._recovered.wait()
+        place = self._pool(model).place(session_id)
+        if place is not None:
+            self._asked_at[session_id] = time.monotonic()
+        return place
+
+    async def cancel(self, model: str, session_id: str) -> None:
+        """See `AllocatorApi.cancel`."""
+        await self._recovered.wait()
+        self._forget(self._pool(model), session_id)
+
+    async def workers(self) -> list[WorkerStatus]:
+        """See `AllocatorApi.workers`."""
+        await self._recovered.wait()
+        return list(self._statuses.values())
+
+    async def ping(self) -> None:
+        """See `AllocatorApi.ping`."""
+        await self._recovered.wait()
+
+    async def close(self) -> None:
+        """End the allocator's tasks; workers and sessions go on."""
+        await self._tasks.close()
+
+    # --- the loop ---------------------------------------------------------------------------------------------------
+
+    async def _main(self) -> None:
+        while not self._recovered.is_set():
+            try:
+                await self._recover()
+                self._recovered.set()
+            except RedisError:
+                log.warning("redis_unavailable", during="recovery")
+                await asyncio.sleep(TICK_S)
+        while True:
+            self._kick.clear()
+            await self._tick()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._kick.wait(), TICK_S)
+
+    async def _tick(self) -> None:
+        for model, pool in self._pools.items():
+            try:
+                await self._serve(pool)
+                await self._close_unasked(pool)
+            except RedisError:
+                log.warning("redis_unavailable", during="tick")
+            await self._scale(pool)
+            pool.check_integrity()
+            metrics.observe_pool(model, pool)
+
+    async def _serve(self, pool: Pool) -> None:
+        while (grant := pool.next_grant()) is not None:
+            ticket, worker = grant
+            pool.hold(worker.name, ticket)  # before the first await, so that nobody else is given the slot
+            try:
+                await self._grant(pool, ticket, worker)
+            except RedisError:
+                log.warning("redis_unavailable", during="grant", session_id=ticket.session_id)
+                pool.release(ticket.session_id)
+                pool.enqueue(ticket.model_copy(update={"priority": 0}))
+                return
+
+    async def _grant(self, pool: Pool, ticket: Ticket, worker: Slots) -> None:
+        record = await self._store.get(ticket.tenant, ticket.session_id)
+        now = time.time()
+        epoch = await self._store.grant(ticket.tenant, ticket.session_id, worker.name, now)
+        if record is None or epoch == 0:
+            pool.release(ticket.session_id)
+            return
+        deadline = (record.started_at or now) + record.max_duration_s
+        grant = Grant(
+            session_id=ticket.session_id, tenant=ticket.tenant, model=ticket.model, epoch=epoch, deadline=deadline
+        )
+        try:
+            seq = await self._handles[worker.name].reserve(grant)
+        except WorkerGone:
+            await self._lost(pool, worker.name)
+        except ClusterError as refusal:
+            log.warning("reserve_refused", worker_id=worker.name, session_id=ticket.session_id, reason=str(refusal))
+            worker.draining = worker.draining or worker.free == 0
+            pool.release(ticket.session_id)
+            pool.enqueue(ticket)
+        else:
+            self._granted_at[ticket.session_id], self._granted_seq[ticket.session_id] = time.monotonic(), seq
+            if (status := self._statuses.get(worker.name)) is not None:
+                self._learn(pool, status)  # it may be over already
+            log.info("granted", worker_id=worker.name, session_id=ticket.session_id, epoch=epoch)
+            metrics.ADMISSION.labels(ticket.model).observe(max(0.0, now - ticket.arrival))
+
+    async def _close_unasked(self, pool: Pool) -> None:
+        limit = time.monotonic() - self._settings.limits.queue_poll_grace_s
+        for ticket in list(pool.waiting.values()):
+            if ticket.priority > 0 and self._asked_at.setdefault(ticket.session_id, time.monotonic()) < limit:
+                log.info("waiter_vanished", session_id=ticket.session_id)
+                await self._end(ticket.tenant, ticket.session_id, "client vanished while waiting")
+                self._forget(pool, ticket.session_id)
+
+    async def _scale(self, pool: Pool) -> None:
+        for _ in range(pool.to_spawn()):
+            self._count += 1
+            name = f"{self._prefix(pool)}{int(time.time() * 1000):x}-{self._count}"
+            pool.spawned(name)
+            self._spawned_at[name] = time.monotonic()
+            self._adopt(pool, name, await self._backend.spawn(name, pool.settings))
+            log.info("worker_spawned", worker_id=name)
+        for name in pool.to_drain():
+            pool.workers[name].draining = True
+            log.info("worker_drained", worker_id=name)
+            self._tasks.start(self._drain(name))
+
+    async def _drain(self, name: str) -> None:
+        with suppress(WorkerGone):  # its watch says so
+            await self._handles[name].drain()
+
+    # --- workers ----------------------------------------------------------------------------------------------------
+
+    def _adopt(self, pool: Pool, name: str, handle: WorkerApi) -> None:
+        self._handles[name] = handle
+        self._tasks.start(self._watch(pool, name, handle))
+        self._tasks.start(self._heartbeat(name, handle))
+
+    async def _watch(self, pool: Pool, name: str, handle: WorkerApi) -> None:
+        seq = -1
+        try:
+            while True:
+                status = await handle.watch(seq, WATCH_S)
+                if status.seq != seq:
+                    seq = status.seq
+                    self._learn(pool, status)
+        except WorkerGone:
+            await self._lost(pool, name)
+
+    def _learn(self, pool: Pool, status: WorkerStatus) -> None:
+        self._statuses[status.name] = status
+        worker = pool.workers.get(status.name)
+        if worker is None:
+            return
+        if status.failure:
+            log.error("worker_failed_to_load", worker_id=status.name, failure=status.failure)
+        if not worker.ready and status.state not in (WorkerState.LOADING, WorkerState.EXITING):
+            since = self._spawned_at.pop(status.name, None)
+            pool.loaded(status.name, time.monotonic() - since if since is not None else None)
+        if status.state is WorkerState.DRAINING:
+            worker.draining = True
+        held = {session.session_id for session in status.sessions}
+        for session_id in set(worker.sessions) - held:
+            if status.seq >= self._granted_seq.get(session_id, status.seq + 1):  # not a word from before the grant
+                self._forget(pool, session_id)
+        self._kick.set()
+
+    async def _heartbeat(self, name: str, handle: WorkerApi) -> None:
+        interval, missed = self._settings.limits.heartbeat_s, 0
+        while missed < MISSED_PINGS:
+            await asyncio.sleep(interval)
+            if name not in self._handles:
+                return
+            status = self._statuses.get(name)
+            if status is None or status.state is WorkerState.LOADING:
+                continue
+            try:
+                await asyncio.wait_for(handle.ping(), interval)
+                missed = 0
+            except TimeoutError:
+                missed += 1
+            except WorkerGone:
+                return  # its watch says so
+        log.error("worker_hangs", worker_id=name, missed=missed)
+        await self._backend.kill(name)
+
+    async def _lost(self, pool: Pool, name: str) -> None:
+        """A worker has ended: its sessions queue again, before new ones."""
+        if self._handles.pop(name, None) is None:
+            return
+        self._statuses.pop(name, None)
+        tenants = dict(pool.workers[name].sessions) if name in pool.workers else {}
+        for session_id in pool.gone(name):
+            self._granted_at.pop(session_id, None)
+            self._granted_seq.pop(session_id, None)
+            await self._move(pool, tenants[session_id], session_id)
+        log.warning("worker_gone", worker_id=name, sessions=len(tenants))
+        self._kick.set()
+
+    async def _move(self, pool: Pool, tenant: str, session_id: str) -> None:
+        record = await self._store.get(tenant, session_id)
+        if record is None or record.state not in HELD | {SessionState.PENDING}:
+            return
+        metrics.MOVED.labels(record.model).inc()
+        if record.moves >= MAX_MOVES:
+            await self._end(tenant, session_id, "too many workers lost")
+            return
+        await self._store.update(tenant, session_id, record.epoch, moves=record.moves + 1, worker="")
+        log.warning("session_moves", session_id=session_id, moves=record.moves + 1)
+        pool.enqueue(_ticket(record, priority=0))
+
+    # --- recovery ---------------------------------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        """Rebuild the pools: workers from their names and words, the queue from Redis."""
+        names = await self._backend.names()
+        for pool in self._pools.values():
+            await asyncio.gather(*(self._readopt(pool, n) for n in names if n.startswith(self._prefix(pool))))
+        async for record in self._store.all_open():
+            pool_of = self._pools.get(record.model)
+            if pool_of is None or pool_of.holder(record.session_id):
+                continue
+            fresh = record.state is SessionState.PENDING and not record.worker
+            pool_of.enqueue(_ticket(record, priority=1 if fresh else 0))
+        log.info("allocator_recovered", workers=len(self._handles))
+
+    async def _readopt(self, pool: Pool, name: str) -> None:
+        try:
+            handle = await self._backend.get(name)
+            status = await asyncio.wait_for(handle.watch(-1, 0), MISSED_PINGS * self._settings.limits.heartbeat_s)
+        except WorkerGone:
+            return
+        except TimeoutError:
+            await self._backend.kill(name)
+            return
+        pool.spawned(name)
+        for held in status.sessions:
+            pool.workers[name].sessions[held.session_id] = held.tenant
+            self._granted_at[held.session_id], self._granted_seq[held.session_id] = time.monotonic(), status.seq
+        self._learn(pool, status)
+        self._adopt(pool, name, handle)
+
+    # --- small things -----------------------------------------------------------------------------------------------
+
+    def _forget(self, pool: Pool, session_id: str) -> None:
+        since = self._granted_at.pop(session_id, None)
+        self._asked_at.pop(session_id, None)
+        self._granted_seq.pop(session_id, None)
+        pool.cancel(session_id)
+        pool.release(session_id, time.monotonic() - since if since is not None else None)
+        self._kick.set()
+
+    async def _end(self, tenant: str, session_id: str, reason: str) -> None:
+        await self._store.end(tenant, session_id, SessionState.CLOSED, reason)
+
+    def _pool(self, model: str) -> Pool:
+        try:
+            return self._pools[model]
+        except KeyError:
+            raise UnknownModel(f"no model named {model}") from None
+
+    def _prefix(self, pool: Pool) -> str:
+        return worker_prefix(self._settings.cluster, pool.settings.model)
+
+
+def worker_prefix(cluster: str, model: str) -> str:
+    """Names of the workers of a pool begin so."""
+    return f"{cluster}:worker:{model}:"
+
+
+def _ticket(record: SessionRecord, priority: int) -> Ticket:
+    fields = record.model_dump(include={"session_id", "tenant", "model"})
+    return Ticket(**fields, arrival=record.created_at, priority=priority)

@@ -1,0 +1,120 @@
+"""What actors say to each other: the methods of a worker and of the allocator, and the values that cross.
+
+Callers hold a typed handle of these protocols; behind it is a Ray actor (`cluster.remote`) or, in tests, the object.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+from cluster.policy import Place
+from cluster.records import Grant, Ticket
+from wire.http import IceCandidates, SdpOffer
+
+
+class WorkerGone(Exception):
+    """The worker's process has ended; whatever it held must move."""
+
+
+class WorkerState(StrEnum):
+    """loading → idle → reserved → active → idle | draining → exiting."""
+
+    LOADING = "loading"
+    IDLE = "idle"
+    RESERVED = "reserved"
+    ACTIVE = "active"
+    DRAINING = "draining"
+    EXITING = "exiting"
+
+
+class HeldSession(BaseModel):
+    """A session in a worker's slot."""
+
+    model_config = ConfigDict(frozen=True)
+
+    session_id: str
+    tenant: str
+    epoch: int
+
+
+class WorkerStatus(BaseModel):
+    """A worker's own word on itself; `seq` grows with every change."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    model: str
+    state: WorkerState
+    capacity: int
+    sessions: tuple[HeldSession, ...]
+    seq: int
+    metrics_port: int = 0
+    failure: str = ""
+    """Why loading failed; the worker is of no use then."""
+
+
+class WorkerApi(Protocol):
+    """A worker, to the allocator and to the gateway's client. Raises `WorkerGone` when its process has ended."""
+
+    async def ping(self) -> int:
+        """`seq`; proves that the event loop runs."""
+        ...
+
+    async def watch(self, seq: int, timeout_s: float) -> WorkerStatus:
+        """The status once it differs from `seq`, or after the time-out. Pending, it is the death detector."""
+        ...
+
+    async def reserve(self, grant: Grant) -> int:
+        """Open the session: the `seq` that knows of it. Raises Conflict when no slot is free or the worker drains."""
+        ...
+
+    async def drain(self) -> None:
+        """Take nothing new and exit with the last session."""
+        ...
+
+    async def create_connection(self, session_id: str) -> int:
+        """A fresh connection id."""
+        ...
+
+    async def offer(self, session_id: str, connection_id: int, offer: SdpOffer) -> None:
+        """Start answering an offer; replaces the connection's peer."""
+        ...
+
+    async def answer(self, session_id: str, connection_id: int, wait_s: float) -> str | None:
+        """The newest offer's answer; None if it is not there after `wait_s`."""
+        ...
+
+    async def add_candidates(self, session_id: str, connection_id: int, batch: IceCandidates) -> None:
+        """Trickled candidates."""
+        ...
+
+    async def close(self, session_id: str, reason: str) -> None:
+        """End a session; idempotent."""
+        ...
+
+
+class AllocatorApi(Protocol):
+    """The allocator, to the gateway's client."""
+
+    async def acquire(self, ticket: Ticket) -> Place | None:
+        """Ask for a worker: None when granted, else the place in the queue. Idempotent. Raises QueueFull."""
+        ...
+
+    async def place(self, model: str, session_id: str) -> Place | None:
+        """A waiter's place; asking is also its sign of life. None if it does not wait."""
+        ...
+
+    async def cancel(self, model: str, session_id: str) -> None:
+        """The session is over: leave the queue, free the slot."""
+        ...
+
+    async def workers(self) -> list[WorkerStatus]:
+        """Every worker's last word."""
+        ...
+
+    async def ping(self) -> None:
+        """Alive, and recovered."""
+        ...

@@ -1,0 +1,260 @@
+"""The gateway's only door into the cluster: keys, sessions and signalling, by session id and tenant.
+
+Reads come from Redis; calls go to the worker that the record names; only a new session, a waiter's place and an end
+concern the allocator. A worker's death turns into `Unavailable` here: the allocator is moving the session already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from importlib.metadata import version
+from typing import Any, Self, TypeVar
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from cluster.api import AllocatorApi, WorkerApi, WorkerGone, WorkerStatus
+from cluster.describe import capabilities, openapi
+from cluster.errors import Conflict, NotFound, NotReady, QuotaExceeded, Unavailable, UnknownModel
+from cluster.keys import ApiKey, KeyRing
+from cluster.policy import Place
+from cluster.records import HELD, TERMINAL, SessionRecord, Ticket
+from cluster.settings import Settings
+from cluster.store import Store
+from models import registry
+from models.contract import ModelSpec
+from wire.http import (
+    CreateSession,
+    IceCandidates,
+    ModelRef,
+    QueuePosition,
+    SdpOffer,
+    ServerInfo,
+    Session,
+    SessionState,
+    Transport,
+)
+
+T = TypeVar("T")
+
+__all__ = ["FLAT_CONNECTION_ID", "ApiKey", "ClusterClient"]
+
+FLAT_CONNECTION_ID = 1001
+READY_TIMEOUT_S = 2.0
+
+
+class ClusterClient:
+    """One per gateway process. `worker_of` finds a worker's handle by name; it raises WorkerGone."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        allocator: AllocatorApi,
+        worker_of: Callable[[str], Awaitable[WorkerApi]],
+    ) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._store = Store(redis, settings)
+        self._keys = KeyRing(redis, settings)
+        self._allocator = allocator
+        self._worker_of = worker_of
+        self._specs = {pool.model: registry.find(pool.model, pool.preset).spec for pool in settings.pools}
+
+    @classmethod
+    async def connect(cls, settings: Settings) -> Self:
+        """The client of the Ray cluster that this process belongs to; starts the allocator if it is not there."""
+        from cluster import remote
+
+        redis, allocator, worker_of = await remote.connect(settings)
+        return cls(settings, redis, allocator, worker_of)
+
+    async def close(self) -> None:
+        """Close the connection to Redis."""
+        await self._redis.aclose()
+
+    # --- keys -------------------------------------------------------------------------------------------------------
+
+    async def resolve_key(self, raw_key: str) -> ApiKey | None:
+        """The key, None if it is unknown or revoked."""
+        return await self._redis_call(self._keys.resolve(raw_key))
+
+    async def create_key(self, name: str) -> tuple[ApiKey, str]:
+        """A new key, and its raw form, which is shown this once."""
+        return await self._redis_call(self._keys.create(name))
+
+    async def list_keys(self) -> list[ApiKey]:
+        """Every live key."""
+        return await self._redis_call(self._keys.all())
+
+    async def revoke_key(self, key_id: str) -> bool:
+        """Forget a key; False if there is no such key."""
+        return await self._redis_call(self._keys.revoke(key_id))
+
+    async def key_is_live(self, key_id: str) -> bool:
+        """Whether the key exists and is not revoked."""
+        return await self._redis_call(self._keys.is_live(key_id))
+
+    async def jwt_secret(self) -> str:
+        """The secret that signs tokens."""
+        return await self._redis_call(self._keys.jwt_secret())
+
+    # --- models -----------------------------------------------------------------------------------------------------
+
+    def models(self) -> list[str]:
+        """Slugs of the models served, the default first."""
+        return list(self._specs)
+
+    def schema(self, model: str) -> dict[str, Any]:
+        """The model's OpenAPI 3.1 document; raises UnknownModel."""
+        return openapi(self._spec(model))
+
+    # --- sessions ---------------------------------------------------------------------------------------------------
+
+    async def create_session(
+        self, tenant: str, request: CreateSession, *, max_duration_s: int | None = None
+    ) -> Session:
+        """A new session, with a worker at once where one is free.
+
+        Raises:
+            UnknownModel, QuotaExceeded, QueueFull, Unavailable: nothing was created.
+        """
+        spec = self._spec(request.model.name)
+        limits = self._settings.limits
+        if len(await self._redis_call(self._store.open_of(tenant))) >= limits.max_sessions_per_tenant:
+            raise QuotaExceeded(f"at most {limits.max_sessions_per_tenant} open sessions")
+        record = SessionRecord(
+            session_id=str(uuid.uuid4()),
+            tenant=tenant,
+            model=spec.name,
+            state=SessionState.PENDING,
+            created_at=time.time(),
+            max_duration_s=min(max_duration_s or limits.max_session_s, limits.max_session_s),
+            client=request.client_info,
+        )
+        await self._redis_call(self._store.create(record))
+        return await self._acquire(record)
+
+    async def get_session(self, tenant: str, session_id: str) -> Session:
+        """The session object; raises NotFound."""
+        record = await self._record(tenant, session_id)
+        place = None
+        if record.state is SessionState.PENDING:
+            place = await self._allocator.place(record.model, session_id)
+            if place is None:  # granted between the two questions, or unknown to a new allocator
+                record = await self._record(tenant, session_id)
+        return self._view(record, place)
+
+    async def list_sessions(self, tenant: str) -> list[Session]:
+        """The tenant's sessions that are not over."""
+        records = await self._redis_call(self._store.open_of(tenant))
+        return [self._view(record, None) for record in records]
+
+    async def restart_session(self, tenant: str, session_id: str) -> Session:
+        """Give an INACTIVE session a worker again; it goes on from its snapshot. Raises NotFound, Conflict."""
+        record = await self._record(tenant, session_id)
+        if not await self._redis_call(self._store.reopen(tenant, session_id)):
+            raise Conflict(f"the session is {record.state.value}, not INACTIVE")
+        return await self._acquire(await self._record(tenant, session_id))
+
+    async def delete_session(self, tenant: str, session_id: str, reason: str | None) -> None:
+        """End a session; again is no error. Raises NotFound."""
+        record = await self._record(tenant, session_id)
+        text = (reason or "deleted by the client")[:64]
+        await self._redis_call(self._store.end(tenant, session_id, SessionState.CLOSED, text))
+        if record.worker:
+            with suppress(WorkerGone):  # the epoch has fenced it
+                await (await self._worker_of(record.worker)).close(session_id, text)
+        await self._allocator.cancel(record.model, session_id)
+
+    # --- signalling -------------------------------------------------------------------------------------------------
+
+    async def create_connection(self, tenant: str, session_id: str) -> int:
+        """A fresh connection id. Raises NotFound, NotReady, Unavailable, as all of this group do."""
+        return await self._on_worker(tenant, session_id, lambda worker: worker.create_connection(session_id))
+
+    async def offer(self, tenant: str, session_id: str, connection_id: int, offer: SdpOffer) -> None:
+        """Have an offer answered; raises UnknownConnection for a number that cannot be one, InvalidOffer."""
+        await self._on_worker(tenant, session_id, lambda worker: worker.offer(session_id, connection_id, offer))
+
+    async def answer(self, tenant: str, session_id: str, connection_id: int, wait_s: float) -> str | None:
+        """The answer to the newest offer, None if it is not there after `wait_s`; raises UnknownConnection."""
+        return await self._on_worker(
+            tenant, session_id, lambda worker: worker.answer(session_id, connection_id, wait_s)
+        )
+
+    async def add_candidates(self, tenant: str, session_id: str, connection_id: int, batch: IceCandidates) -> None:
+        """Trickled candidates; they may come before their offer. Raises UnknownConnection."""
+        await self._on_worker(
+            tenant, session_id, lambda worker: worker.add_candidates(session_id, connection_id, batch)
+        )
+
+    # --- health -----------------------------------------------------------------------------------------------------
+
+    async def ready(self) -> dict[str, bool]:
+        """Which parts answer. It does not depend on free workers."""
+        parts = {"redis": self._redis.ping(), "allocator": self._allocator.ping()}
+        checks = (asyncio.wait_for(part, READY_TIMEOUT_S) for part in parts.values())
+        results = await asyncio.gather(*checks, return_exceptions=True)
+        return {name: not isinstance(result, BaseException) for name, result in zip(parts, results, strict=True)}
+
+    async def workers(self) -> list[WorkerStatus]:
+        """Every worker's last word."""
+        return await self._allocator.workers()
+
+    # --- small things -----------------------------------------------------------------------------------------------
+
+    async def _acquire(self, record: SessionRecord) -> Session:
+        fields = record.model_dump(include={"session_id", "tenant", "model"})
+        try:
+            place = await self._allocator.acquire(Ticket(**fields, arrival=time.time()))
+        except BaseException:
+            await self._store.end(record.tenant, record.session_id, SessionState.CLOSED, "not admitted")
+            raise
+        return self._view(await self._record(record.tenant, record.session_id), place)
+
+    async def _record(self, tenant: str, session_id: str) -> SessionRecord:
+        record = await self._redis_call(self._store.get(tenant, session_id))
+        if record is None:
+            raise NotFound(f"no session {session_id}")
+        return record
+
+    async def _on_worker(self, tenant: str, session_id: str, call: Callable[[WorkerApi], Awaitable[T]]) -> T:
+        record = await self._record(tenant, session_id)
+        if record.state in TERMINAL:
+            raise NotFound(f"session {session_id} is {record.state.value}")
+        if not record.worker:
+            raise NotReady("the session waits for a worker")
+        try:
+            return await call(await self._worker_of(record.worker))
+        except WorkerGone:
+            raise Unavailable("the session's worker is gone; the session is moving to another one") from None
+
+    async def _redis_call(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except RedisError as error:
+            raise Unavailable("the session registry does not answer") from error
+
+    def _spec(self, model: str) -> ModelSpec:
+        try:
+            return self._specs[registry.slug(model)]
+        except KeyError:
+            raise UnknownModel(f"no model named {model}; served here: {', '.join(self._specs)}") from None
+
+    def _view(self, record: SessionRecord, place: Place | None) -> Session:
+        held = record.state in HELD
+        return Session(
+            session_id=record.session_id,
+            state=record.state,
+            cluster=self._settings.cluster,
+            model=ModelRef(name=record.model, version=self._specs[record.model].version),
+            server_info=ServerInfo(server_version=version("longlive-cluster")),
+            selected_transport=Transport() if held else None,
+            capabilities=capabilities(self._specs[record.model]) if held else None,
+            queue=QueuePosition(position=place.position, eta_s=place.eta_s) if place else None,
+        )

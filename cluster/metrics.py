@@ -1,0 +1,66 @@
+"""Prometheus series of a worker and of the allocator, in this process's default registry. Never a session label.
+
+Times are in seconds. A worker serves them on its own port (`serve`); the port is in its status.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+from cluster.policy import Pool
+
+_CHUNK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.208, 1.5, 2.0, 3.0, 5.0)
+_PORTS_TRIED = 100
+
+CHUNK = Histogram(
+    "llc_chunk_seconds",
+    "Time of one chunk by stage: generate, decode, commit, and total from plan to commit",
+    ["model", "stage"],
+    buckets=_CHUNK_BUCKETS,
+)
+CHUNKS_LATE = Counter(
+    "llc_chunk_deadline_missed_total", "Chunks whose first picture came after playout had run dry", ["model"]
+)
+FRAMES = Counter("llc_frames_total", "Pictures given to the pacer", ["model"])
+SESSIONS = Gauge("llc_sessions", "Sessions in this worker's slots", ["model"])
+CONNECTIONS = Gauge("llc_connections", "Open connections of this worker", ["model"])
+SESSIONS_ENDED = Counter("llc_sessions_ended_total", "Sessions ended on this worker, by reason", ["model", "reason"])
+COMMANDS = Counter("llc_commands_total", "Commands by outcome: accepted, refused, invalid", ["model", "outcome"])
+SNAPSHOT = Histogram("llc_snapshot_seconds", "Time to write one snapshot to Redis", ["model"])
+STORE_RETRIES = Counter("llc_store_retries_total", "Writes to Redis that had to be tried again", ["model"])
+FAILURES = Counter("llc_task_failures_total", "Background tasks that ended with an unforeseen error", ["owner"])
+
+WORKERS = Gauge("llc_workers", "Workers of a pool, by state", ["model", "state"])
+WAITING = Gauge("llc_queue_waiting", "Sessions waiting for a worker", ["model"])
+ADMISSION = Histogram(
+    "llc_admission_seconds",
+    "Time from the request for a session to its worker",
+    ["model"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+MOVED = Counter("llc_sessions_moved_total", "Sessions that lost their worker", ["model"])
+
+
+def observe_pool(model: str, pool: Pool) -> None:
+    """Bring the pool's gauges up to date."""
+    workers = pool.workers.values()
+    WAITING.labels(model).set(len(pool.waiting))
+    WORKERS.labels(model, "loading").set(sum(not w.ready for w in workers))
+    WORKERS.labels(model, "draining").set(sum(w.draining for w in workers))
+    WORKERS.labels(model, "busy").set(sum(w.ready and not w.draining and bool(w.sessions) for w in workers))
+    WORKERS.labels(model, "idle").set(sum(w.ready and not w.draining and not w.sessions for w in workers))
+
+
+def serve(first_port: int) -> int:
+    """Serve `/metrics` on the first free port from `first_port` on; the port, 0 if that is 0 or none is free."""
+    for port in range(first_port, first_port + _PORTS_TRIED) if first_port else ():
+        try:
+            start_http_server(port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+        else:
+            return port
+    return 0

@@ -1,0 +1,191 @@
+"""Ray behind the protocols of `cluster.api`: the only file that knows actors.
+
+Workers are detached named actors with `max_restarts=0`: their death is then seen in tens of milliseconds instead of
+seconds. The allocator restarts for ever. Without `LLC_REDIS_URL` a detached actor holds the embedded Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, cast
+
+import ray
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from ray.util import list_named_actors
+from redis.asyncio import Redis
+
+from cluster import logs
+from cluster.allocator import Allocator, worker_prefix
+from cluster.api import AllocatorApi, WorkerApi, WorkerGone
+from cluster.errors import Unavailable
+from cluster.redis_server import EmbeddedRedis
+from cluster.settings import PoolSettings, Settings
+from cluster.store import Store
+from cluster.worker import Worker
+
+NAMESPACE = "longlive"
+OBJECT_STORE_BYTES = 80 * 2**20
+"""Nothing of ours goes through Ray's object store; this is about the least it takes."""
+
+
+def start_ray(num_cpus: int | None = None) -> None:
+    """A lean Ray on this machine, or the one that `RAY_ADDRESS` names.
+
+    Niceness 0 is needed for real time: with Ray's default of 15 a 20 ms timer is 80 ms late at its 90th percentile on
+    a busy machine.
+    """
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(namespace=NAMESPACE, log_to_driver=False)
+        return
+    ray.init(
+        namespace=NAMESPACE,
+        include_dashboard=False,
+        num_cpus=num_cpus or os.cpu_count(),
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        configure_logging=False,
+    )
+
+
+class Proxy:
+    """Calls an actor's methods as if it were here: errors come back as themselves, a dead actor as `gone`."""
+
+    def __init__(self, actor: Any, gone: type[Exception]) -> None:
+        self._actor = actor
+        self._gone = gone
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        return partial(self._call, method)
+
+    async def _call(self, method: str, *args: Any) -> Any:
+        try:
+            return await getattr(self._actor, method).remote(*args)
+        except RayTaskError as error:
+            raise error.cause from None
+        except (ActorDiedError, ActorUnavailableError, RayActorError) as error:
+            raise self._gone(f"{method}: the actor has ended") from error
+
+
+class _RedisHolder:
+    """Holds the embedded Redis of a cluster that has none of its own."""
+
+    def __init__(self) -> None:
+        self._server = EmbeddedRedis()
+
+    def url(self) -> str:
+        """Where it listens; a socket of this machine."""
+        return self._server.url
+
+
+class _RayWorker(Worker):
+    """A worker in its own process."""
+
+    def __init__(self, name: str, pool: PoolSettings, settings: Settings, redis_url: str) -> None:
+        logs.configure(settings.log_level)
+        store = Store(Redis.from_url(redis_url), settings)
+        super().__init__(name, pool, settings, store, exit_process=lambda: os._exit(0))
+
+
+class _RayAllocator(Allocator):
+    """The one allocator of a cluster; after a restart it recovers from the workers and from Redis."""
+
+    def __init__(self, settings: Settings, redis_url: str) -> None:
+        logs.configure(settings.log_level)
+        store = Store(Redis.from_url(redis_url), settings)
+        super().__init__(settings, store, RayBackend(settings, redis_url))
+
+
+_remote = cast(Any, ray.remote)  # its overloads do not know classes that inherit their methods
+RedisActor = _remote(num_cpus=0, max_restarts=0)(_RedisHolder)
+WorkerActor = _remote(num_cpus=0, max_restarts=0, max_concurrency=256)(_RayWorker)
+AllocatorActor = _remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=2000)(_RayAllocator)
+
+
+class RayBackend:
+    """Implements `cluster.allocator.Backend` with detached actors."""
+
+    def __init__(self, settings: Settings, redis_url: str) -> None:
+        self._settings = settings
+        self._redis_url = redis_url
+
+    async def spawn(self, name: str, pool: PoolSettings) -> WorkerApi:
+        """An actor that waits for a GPU is the autoscaler's demand signal, so this never fails for lack of one."""
+        options = WorkerActor.options(
+            name=name, namespace=NAMESPACE, lifetime="detached", num_gpus=pool.num_gpus, get_if_exists=True
+        )
+        actor = options.remote(name, pool, self._settings, self._redis_url)
+        return cast(WorkerApi, Proxy(actor, WorkerGone))
+
+    async def names(self) -> list[str]:
+        """Names of this cluster's workers."""
+        return await worker_names(self._settings)
+
+    async def get(self, name: str) -> WorkerApi:
+        """See `Backend.get`."""
+        return await worker_handle(name)
+
+    async def kill(self, name: str) -> None:
+        """See `Backend.kill`."""
+        try:
+            actor = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
+        except ValueError:
+            return
+        ray.kill(actor)
+
+
+async def worker_names(settings: Settings) -> list[str]:
+    """Names of the cluster's workers."""
+    found = await asyncio.to_thread(list_named_actors, all_namespaces=True)
+    prefixes = tuple(worker_prefix(settings.cluster, pool.model) for pool in settings.pools)
+    return [each["name"] for each in found if each["namespace"] == NAMESPACE and each["name"].startswith(prefixes)]
+
+
+async def worker_handle(name: str) -> WorkerApi:
+    """A worker's handle by name; raises WorkerGone."""
+    try:
+        actor = await asyncio.to_thread(ray.get_actor, name, NAMESPACE)
+    except ValueError as error:
+        raise WorkerGone(name) from error
+    return cast(WorkerApi, Proxy(actor, WorkerGone))
+
+
+class Handles:
+    """Handles of workers by name, kept: a look-up costs half a millisecond, a call one."""
+
+    def __init__(self, size: int = 1024) -> None:
+        self._size = size
+        self._handles: dict[str, WorkerApi] = {}
+
+    async def __call__(self, name: str) -> WorkerApi:
+        """A worker's handle; raises WorkerGone."""
+        if name not in self._handles:
+            while len(self._handles) >= self._size:
+                del self._handles[next(iter(self._handles))]
+            self._handles[name] = await worker_handle(name)
+        return self._handles[name]
+
+
+async def redis_url(settings: Settings) -> str:
+    """The settings' Redis, `REDIS_URL`, or an embedded one that is started where this is first asked."""
+    if url := settings.redis_url or os.environ.get("REDIS_URL"):
+        return url
+    name = f"{settings.cluster}:redis"
+    options = RedisActor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
+    actor = await asyncio.to_thread(options.remote)
+    url = await actor.url.remote()
+    return str(url)
+
+
+async def connect(settings: Settings) -> tuple[Redis, AllocatorApi, Handles]:
+    """Redis, the allocator (started if it is not there) and the workers, for a process of the cluster."""
+    url = await redis_url(settings)
+    name = f"{settings.cluster}:allocator"
+    options = AllocatorActor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
+    actor = await asyncio.to_thread(options.remote, settings, url)
+    return Redis.from_url(url), cast(AllocatorApi, Proxy(actor, Unavailable)), Handles()

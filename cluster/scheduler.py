@@ -1,0 +1,184 @@
+"""When a session's next chunk starts, and the chunk itself.
+
+Just in time: the next chunk is planned as late as it can be without playout running dry, so that a command acts on the
+very next boundary and no buffer grows. "As late as it can be" is the 95th percentile of what recent chunks took until
+their first picture, plus a margin, and at most one chunk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cluster import metrics
+from cluster.arbiter import Arbiter
+from models.contract import ChunkPlan, ChunkResult, Director, Message, ModelSpec, Stream
+from models.media import AudioSamples, Inputs, Media
+
+MARGIN_S = 0.05
+SAMPLES = 20
+
+
+class Playout(Protocol):
+    """The outbound side of a video track (`cluster.media.output.VideoOutput`)."""
+
+    @property
+    def queued_s(self) -> float:
+        """Seconds accepted and not yet released."""
+        ...
+
+    def push(self, rgb: NDArray[np.uint8]) -> None:
+        """Accept pictures."""
+        ...
+
+    async def wait_below(self, seconds: float) -> None:
+        """Return when `queued_s <= seconds`."""
+        ...
+
+    def flush(self) -> None:
+        """Drop what is queued."""
+        ...
+
+
+class Sound(Protocol):
+    """The outbound side of an audio track."""
+
+    def push(self, pcm: NDArray[np.int16], rate: int) -> None:
+        """Accept samples."""
+        ...
+
+
+class Scheduler:
+    """The generation loop of one session."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        director: Director,
+        stream: Stream,
+        *,
+        video: Mapping[str, Playout],
+        audio: Mapping[str, Sound],
+        inputs: Callable[[], Inputs],
+        broadcast: Callable[[Sequence[Message]], None],
+        completed: Callable[[], None],
+        arbiter: Arbiter,
+        executor: Executor,
+    ) -> None:
+        self._spec = spec
+        self._director = director
+        self._stream = stream
+        self._video = video
+        self._audio = audio
+        self._inputs = inputs
+        self._broadcast = broadcast
+        self._completed = completed
+        self._arbiter = arbiter
+        self._executor = executor
+        self._playout = video[spec.main_video.name]
+        self._first_picture_s: deque[float] = deque(maxlen=SAMPLES)
+        self._news = asyncio.Event()
+        self._watched = asyncio.Event()
+        self._fresh = True
+        self._started, self._frames = 0.0, 0
+        assert spec.main_video.video is not None
+        self._chunk_s = spec.frames_per_chunk / spec.main_video.video.fps
+
+    def wake(self) -> None:
+        """The director has changed: look again whether there is something to generate."""
+        self._news.set()
+
+    def set_watched(self, watched: bool) -> None:
+        """Generation rests while no connection is open: a story does not go on without anyone to see it."""
+        if watched:
+            self._watched.set()
+        else:
+            self._watched.clear()
+
+    def flush(self) -> None:
+        """A run was abandoned: drop its pictures."""
+        for output in self._video.values():
+            output.flush()
+
+    @property
+    def lead_s(self) -> float:
+        """Seconds of queued pictures at which the next chunk is planned."""
+        if not self._first_picture_s:
+            return self._chunk_s
+        late = sorted(self._first_picture_s)[int(0.95 * (len(self._first_picture_s) - 1))]
+        return min(self._chunk_s, late + MARGIN_S)
+
+    async def run(self) -> None:
+        """Generate until cancelled."""
+        while True:
+            await self._watched.wait()
+            await self._playout.wait_below(self.lead_s)
+            self._news.clear()
+            plan = self._director.begin_chunk()
+            if plan is None:
+                self._fresh = True
+                await self._news.wait()
+                continue
+            self._broadcast(plan.messages)
+            frames = await self._generate(plan)
+            self._broadcast(self._director.end_chunk(ChunkResult(plan, frames)))
+            self._completed()
+
+    async def _generate(self, plan: ChunkPlan) -> int:
+        loop = asyncio.get_running_loop()
+        async with self._arbiter.turn(time.monotonic() + self._playout.queued_s):
+            self._started, self._frames = time.perf_counter(), 0
+
+            def emit(media: Media) -> None:
+                loop.call_soon_threadsafe(self._accept, plan, media)
+
+            work = loop.run_in_executor(self._executor, self._chunk, plan, self._inputs(), emit)
+            try:
+                await asyncio.shield(work)
+            except asyncio.CancelledError:
+                await asyncio.wait([work])  # the stream must not be closed, nor the device given away, under a chunk
+                raise
+        return self._frames
+
+    def _chunk(self, plan: ChunkPlan, inputs: Inputs, emit: Callable[[Media], None]) -> None:
+        """One chunk, in the executor's thread: the verbs in order, media handed to the loop as they come."""
+        marks = [time.perf_counter()]
+        self._stream.prepare(plan)
+        latents: Any = self._stream.generate(inputs)
+        marks.append(time.perf_counter())
+        for media in self._stream.decode(latents):
+            emit(media)
+        marks.append(time.perf_counter())
+        self._stream.commit()
+        marks.append(time.perf_counter())
+        for stage, (begin, end) in zip(("generate", "decode", "commit"), pairwise(marks), strict=True):
+            metrics.CHUNK.labels(self._spec.name, stage).observe(end - begin)
+        metrics.CHUNK.labels(self._spec.name, "total").observe(marks[-1] - marks[0])
+
+    def _accept(self, plan: ChunkPlan, media: Media) -> None:
+        """Take one piece of media, in the loop, where commands are handled too: after a reset nothing old is shown."""
+        if self._director.run != plan.run:
+            return
+        if isinstance(media, AudioSamples):
+            self._audio[media.track].push(media.pcm, media.rate)
+            return
+        if media.track == self._spec.main_video.name:
+            if self._frames == 0:
+                self._note_first(time.perf_counter() - self._started)
+            self._frames += len(media.rgb)
+            metrics.FRAMES.labels(self._spec.name).inc(len(media.rgb))
+        self._video[media.track].push(media.rgb)
+
+    def _note_first(self, seconds: float) -> None:
+        self._first_picture_s.append(seconds)
+        if not self._fresh and self._playout.queued_s <= 0:
+            metrics.CHUNKS_LATE.labels(self._spec.name).inc()
+        self._fresh = False

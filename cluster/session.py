@@ -1,0 +1,313 @@
+"""One session in a worker's slot: connections around a director, a stream and their outputs.
+
+Commands reach the director in arrival order; its messages go to every open connection, replies to the asker only. The
+scheduler generates; the journal keeps Redis up to date. Timers end a session that nobody comes to, or comes back to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from redis.exceptions import RedisError
+
+from cluster import metrics
+from cluster.arbiter import Arbiter
+from cluster.commands import Dispatch
+from cluster.errors import Conflict, UnknownConnection
+from cluster.journal import Journal, Snapshot
+from cluster.media.connection import FLAT_CONNECTION_ID, Connection
+from cluster.media.output import AudioOutput, VideoOutput
+from cluster.records import Grant
+from cluster.scheduler import Scheduler
+from cluster.settings import Settings
+from cluster.store import Store
+from cluster.tasks import Tasks
+from models.contract import Message, Model, Stream
+from models.media import AudioSamples, Inputs, VideoFrames
+from wire.frames import Channel as WireChannel
+from wire.frames import ClientMessage, ModelMessage, PublishTrack, Refused, TrackPublished, UnpublishTrack
+from wire.http import SessionState
+
+log = structlog.get_logger(__name__)
+
+CONNECTION_IDS = range(FLAT_CONNECTION_ID + 1, 10_000)
+FENCED = "moved to another worker"
+
+
+class Session:
+    """A session that this worker owns under one epoch. Make it inside a running loop, then `open` it."""
+
+    def __init__(
+        self,
+        grant: Grant,
+        model: Model,
+        stream: Stream,
+        *,
+        store: Store,
+        settings: Settings,
+        arbiter: Arbiter,
+        executor: Any,
+        ended: Callable[[Session, str], None],
+    ) -> None:
+        self.grant = grant
+        self._model = model
+        self._stream = stream
+        self._settings = settings
+        self._store = store
+        self._ended = ended
+        self._ending: asyncio.Task[None] | None = None
+        self._tasks = Tasks("session")
+        self._journal = Journal(store, grant, fenced=self._fenced)
+        self._director = model.director()
+        self._run = self._director.run
+        self._video, self._audio = self._outputs()
+        self._connections: dict[int, Connection] = {}
+        self._publishers: dict[str, Connection] = {}
+        self._opened: set[int] = set()
+        self._counted = 0
+        self._grace: asyncio.TimerHandle | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stream_state = b""
+        self._log = log.bind(session_id=grant.session_id, epoch=grant.epoch)
+        self._dispatch = Dispatch(model.spec, self._director)
+        self._scheduler = Scheduler(
+            model.spec,
+            self._director,
+            stream,
+            video=self._video,
+            audio=self._audio,
+            inputs=self._take_inputs,
+            broadcast=self._broadcast,
+            completed=self._chunk_completed,
+            arbiter=arbiter,
+            executor=executor,
+        )
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take up the snapshot, if there is one, and start. Raises RedisError; ValueError for a bad snapshot."""
+        data = await self._store.load_snapshot(self.grant.tenant, self.grant.session_id)
+        if data is not None:
+            self._restore(Snapshot.model_validate_json(data))
+        await self._journal.take_up(SessionState.WAITING)
+        self._tasks.start(self._journal.run())
+        self._tasks.start(self._generate())
+        loop = asyncio.get_running_loop()
+        limits = self._settings.limits
+        grace = limits.connect_grace_s if data is None else limits.reconnect_grace_s
+        self._await_client(grace, SessionState.CLOSED if data is None else SessionState.INACTIVE)
+        left = max(0.0, self.grant.deadline - time.time())
+        self._deadline = loop.call_later(left, self.end, "maximum duration reached")
+        self._log.info("session_opened", restored=data is not None)
+
+    def end(self, reason: str, state: SessionState = SessionState.CLOSED) -> asyncio.Task[None]:
+        """End the session, once; the task is done when nothing of it is left."""
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end(reason, state))
+        return self._ending
+
+    def _fenced(self) -> None:
+        self.end(FENCED)
+
+    async def _end(self, reason: str, state: SessionState) -> None:
+        for timer in (self._grace, self._deadline):
+            if timer is not None:
+                timer.cancel()
+        if reason != FENCED:
+            try:
+                await self._journal.end(state, reason)
+            except RedisError:
+                self._log.warning("redis_unavailable", during="session end")
+        await asyncio.gather(*(c.close(ended=reason) for c in list(self._connections.values())))
+        await self._tasks.close()
+        outputs: list[VideoOutput | AudioOutput] = [*self._video.values(), *self._audio.values()]
+        await asyncio.gather(*(output.close() for output in outputs))
+        self._stream.close()
+        self._log.info("session_ended", reason=reason, state=state.value)
+        metrics.SESSIONS_ENDED.labels(self.grant.model, _label(reason)).inc()
+        self._ended(self, reason)
+
+    async def _generate(self) -> None:
+        (failure,) = await asyncio.gather(self._scheduler.run(), return_exceptions=True)
+        if isinstance(failure, Exception):
+            metrics.FAILURES.labels("engine").inc()
+            self._log.error("generation_failed", exc_info=failure)
+            self.end("generation failed")
+
+    def _await_client(self, grace_s: float, then: SessionState) -> None:
+        if self._grace is not None:
+            self._grace.cancel()
+        loop = asyncio.get_running_loop()
+        self._grace = loop.call_later(grace_s, lambda: self.end("no client", then))
+
+    # --- connections ------------------------------------------------------------------------------------------------
+
+    @property
+    def has_clients(self) -> bool:
+        """Whether a connection is open."""
+        return bool(self._opened)
+
+    def create_connection(self) -> int:
+        """A fresh connection id, from 1002 to 9999."""
+        return self._connect(secrets.choice([n for n in CONNECTION_IDS if n not in self._connections])).id
+
+    def connection(self, connection_id: int, *, create: bool = False) -> Connection:
+        """A connection by id. An offer may name one that this worker has never seen: a client that comes back.
+
+        Raises:
+            UnknownConnection: not known, or not a connection id at all.
+            Conflict: the session has as many as it may have.
+        """
+        if connection_id in self._connections:
+            return self._connections[connection_id]
+        if not create or (connection_id not in CONNECTION_IDS and connection_id != FLAT_CONNECTION_ID):
+            raise UnknownConnection(f"no connection {connection_id}")
+        return self._connect(connection_id)
+
+    def _connect(self, connection_id: int) -> Connection:
+        if len(self._connections) >= self._settings.limits.max_connections:
+            raise Conflict(f"the session has {len(self._connections)} connections already")
+        inputs = {track.name: track.kind for track in self._model.spec.tracks if track.direction == "in"}
+        connection = Connection(
+            connection_id,
+            outputs={**self._video, **self._audio},
+            inputs=inputs,
+            settings=self._settings.media,
+            listener=self,
+        )
+        self._connections[connection_id] = connection
+        return connection
+
+    def opened(self, connection: Connection) -> None:
+        """A connection is open: greet it, and generate for it."""
+        self._log.info("connection_opened", connection_id=connection.id)
+        if self._grace is not None:
+            self._grace.cancel()
+        self._scheduler.set_watched(True)
+        self._journal.note(state=SessionState.ACTIVE.value)
+        for message in self._director.connect():
+            connection.send(_to_wire(message))
+        self._withdraw(connection)  # a client that reconnects publishes anew
+        self._opened.add(connection.id)
+        self._observe()
+
+    def closed(self, connection: Connection, reason: str) -> None:
+        """A connection is gone: free its publisher slots, and wait for it to come back if it was the last."""
+        self._log.info("connection_closed", connection_id=connection.id, reason=reason)
+        self._connections.pop(connection.id, None)
+        self._tasks.start(connection.close())
+        self._withdraw(connection)
+        if connection.id not in self._opened:
+            return  # it never got through: the grace that runs already is the client's
+        self._opened.remove(connection.id)
+        self._observe()
+        if not self._opened and self._ending is None:
+            self._scheduler.set_watched(False)
+            self._journal.note(state=SessionState.SUSPENDED.value)
+            self._await_client(self._settings.limits.reconnect_grace_s, SessionState.INACTIVE)
+
+    def _withdraw(self, connection: Connection) -> None:
+        self._publishers = {track: c for track, c in self._publishers.items() if c is not connection}
+
+    def _observe(self) -> None:
+        """Tell the metrics how many connections have come or gone since the last look."""
+        metrics.CONNECTIONS.labels(self.grant.model).inc(len(self._opened) - self._counted)
+        self._counted = len(self._opened)
+
+    # --- messages ---------------------------------------------------------------------------------------------------
+
+    def message(self, connection: Connection, message: ClientMessage) -> None:
+        """What a client says, but for what the connection answers itself."""
+        match message:
+            case PublishTrack(name=name, request_id=request_id):
+                connection.send(self._publish(connection, name, request_id))
+            case UnpublishTrack(name=name):
+                if self._publishers.get(name) is connection:
+                    del self._publishers[name]
+                    connection.unpublish(name)
+            case _:
+                turn = self._dispatch(message)
+                self._broadcast(turn.messages)
+                if turn.reply is not None:
+                    connection.send(turn.reply)
+                if turn.changed:
+                    self._director_changed()
+
+    def _publish(self, connection: Connection, name: str, request_id: str | None) -> TrackPublished | Refused:
+        refusal = ""
+        if not any(track.name == name and track.direction == "in" for track in self._model.spec.tracks):
+            refusal = "no such inbound track"
+        elif self._publishers.setdefault(name, connection) is not connection:
+            refusal = "another connection publishes this track"
+        if refusal:
+            return Refused("publish_refused", refusal, "publish_track", WireChannel.CONTROL, request_id)
+        connection.publish(name)
+        return TrackPublished(name, request_id)
+
+    def _director_changed(self) -> None:
+        if self._director.run != self._run:
+            self._run = self._director.run
+            self._scheduler.flush()
+        self._scheduler.wake()
+        self._journal.keep(self._snapshot)
+
+    def _broadcast(self, messages: Sequence[Message]) -> None:
+        for message in map(_to_wire, messages):
+            for connection in self._connections.values():
+                if connection.is_open:
+                    connection.send(message)
+
+    # --- chunks and snapshots ---------------------------------------------------------------------------------------
+
+    def _take_inputs(self) -> Inputs:
+        taken: dict[str, VideoFrames | AudioSamples] = {}
+        for track, connection in self._publishers.items():
+            media = connection.take(track)
+            if isinstance(media, tuple):
+                taken[track] = AudioSamples(track, *media)
+            elif media is not None:
+                taken[track] = VideoFrames(track, media[None])
+        return taken
+
+    def _chunk_completed(self) -> None:
+        self._stream_state = self._stream.snapshot()
+        self._journal.keep(self._snapshot)
+
+    def _snapshot(self) -> Snapshot:
+        return Snapshot(model=self.grant.model, director=self._director.snapshot(), stream=self._stream_state)
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self._director.restore(snapshot.director)
+        self._run = self._director.run
+        self._stream_state = snapshot.stream
+        if snapshot.stream:
+            self._stream.restore(snapshot.stream)
+
+    # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _outputs(self) -> tuple[Mapping[str, VideoOutput], Mapping[str, AudioOutput]]:
+        video: dict[str, VideoOutput] = {}
+        audio: dict[str, AudioOutput] = {}
+        for track in self._model.spec.tracks:
+            if track.direction == "out" and track.kind == "audio":
+                audio[track.name] = AudioOutput(track.name)
+            elif track.direction == "out" and track.video is not None:
+                size = track.video
+                video[track.name] = VideoOutput(track.name, size.width, size.height, size.fps, self._settings.media)
+        return video, audio
+
+
+def _to_wire(message: Message) -> ModelMessage:
+    return ModelMessage(message.wire_name(), message.model_dump(mode="json"))
+
+
+def _label(reason: str) -> str:
+    """Free text from clients must not become a metric label."""
+    known = ("no client", "maximum duration reached", "generation failed", FENCED)
+    return reason if reason in known else "closed"

@@ -1,0 +1,44 @@
+"""Background tasks that are never lost: kept alive, ended together, and loud when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+
+from cluster import metrics
+
+log = structlog.get_logger(__name__)
+
+
+class Tasks:
+    """The tasks of one owner. An exception that nobody awaits is logged and counted here, and nowhere else."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def start(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Run a coroutine in the background."""
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def close(self) -> None:
+        """Cancel all but the caller's own task, and wait until they have ended."""
+        others = [task for task in self._tasks if task is not asyncio.current_task()]
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            metrics.FAILURES.labels(self._owner).inc()
+            log.error("task_failed", owner=self._owner, task=str(task.get_coro()), exc_info=failure)

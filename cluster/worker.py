@@ -1,0 +1,199 @@
+"""A worker: one loaded replica and the sessions in its slots. A plain class; `cluster.remote` makes it a Ray actor.
+
+It is the source of truth on what it holds. Every change raises `seq`, for which the allocator waits in `watch`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import structlog
+from redis.exceptions import RedisError
+
+from cluster import metrics
+from cluster.api import HeldSession, WorkerState, WorkerStatus
+from cluster.arbiter import Arbiter
+from cluster.errors import Conflict, NotFound, NotReady, Unavailable
+from cluster.records import Grant
+from cluster.session import FENCED, Session
+from cluster.settings import PoolSettings, Settings
+from cluster.store import Store
+from cluster.tasks import Tasks
+from models import registry
+from models.contract import Replica
+from wire.http import IceCandidates, SdpOffer
+
+log = structlog.get_logger(__name__)
+
+
+class Worker:
+    """Implements `cluster.api.WorkerApi`. Make it inside a running loop; loading starts at once.
+
+    `exit_process` is called when a drained worker has nothing left to do.
+    """
+
+    def __init__(
+        self, name: str, pool: PoolSettings, settings: Settings, store: Store, exit_process: Callable[[], None]
+    ) -> None:
+        self.name = name
+        self._pool = pool
+        self._settings = settings
+        self._store = store
+        self._exit_process = exit_process
+        self._model = registry.find(pool.model, pool.preset)
+        self._replica: Replica | None = None
+        self._sessions: dict[str, Session] = {}
+        self._draining = False
+        self._failure = ""
+        self._seq = 0
+        self._changed = asyncio.Event()
+        self._arbiter = Arbiter()
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._tasks = Tasks("worker")
+        self._metrics_port = metrics.serve(settings.metrics_port)
+        self._tasks.start(self._load())
+
+    # --- for the allocator ------------------------------------------------------------------------------------------
+
+    async def ping(self) -> int:
+        """See `WorkerApi.ping`."""
+        return self._seq
+
+    async def watch(self, seq: int, timeout_s: float) -> WorkerStatus:
+        """See `WorkerApi.watch`."""
+        if self._seq == seq:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
+        return self.status()
+
+    async def reserve(self, grant: Grant) -> int:
+        """See `WorkerApi.reserve`."""
+        if self._draining or self._replica is None or len(self._sessions) >= self._pool.sessions_per_worker:
+            raise Conflict(f"worker {self.name} takes nothing now")
+        session = Session(
+            grant,
+            self._model,
+            self._replica.open(),
+            store=self._store,
+            settings=self._settings,
+            arbiter=self._arbiter,
+            executor=self._executor,
+            ended=self._ended,
+        )
+        self._sessions[grant.session_id] = session
+        metrics.SESSIONS.labels(self._pool.model).inc()
+        self._bump()
+        try:
+            await session.open()
+        except RedisError as error:
+            await session.end(FENCED)
+            raise Unavailable("the session registry does not answer") from error
+        except ValueError:
+            log.exception("snapshot_unusable", session_id=grant.session_id)
+            await session.end("snapshot unusable")
+        return self._seq
+
+    async def drain(self) -> None:
+        """See `WorkerApi.drain`."""
+        self._draining = True
+        self._bump()
+        self._leave_if_done()
+
+    def status(self) -> WorkerStatus:
+        """This worker's word on itself."""
+        held = tuple(
+            HeldSession(session_id=s.grant.session_id, tenant=s.grant.tenant, epoch=s.grant.epoch)
+            for s in self._sessions.values()
+        )
+        return WorkerStatus(
+            name=self.name,
+            model=self._pool.model,
+            state=self._state(),
+            capacity=self._pool.sessions_per_worker,
+            sessions=held,
+            seq=self._seq,
+            metrics_port=self._metrics_port,
+            failure=self._failure,
+        )
+
+    # --- for the gateway --------------------------------------------------------------------------------------------
+
+    async def create_connection(self, session_id: str) -> int:
+        """See `WorkerApi.create_connection`."""
+        return self._session(session_id).create_connection()
+
+    async def offer(self, session_id: str, connection_id: int, offer: SdpOffer) -> None:
+        """See `WorkerApi.offer`."""
+        self._session(session_id).connection(connection_id, create=True).offer(offer)
+
+    async def answer(self, session_id: str, connection_id: int, wait_s: float) -> str | None:
+        """See `WorkerApi.answer`."""
+        return await self._session(session_id).connection(connection_id).answer(wait_s)
+
+    async def add_candidates(self, session_id: str, connection_id: int, batch: IceCandidates) -> None:
+        """See `WorkerApi.add_candidates`."""
+        await self._session(session_id).connection(connection_id, create=True).add_candidates(batch)
+
+    async def close(self, session_id: str, reason: str) -> None:
+        """See `WorkerApi.close`."""
+        if (session := self._sessions.get(session_id)) is not None:
+            await asyncio.shield(session.end(reason))
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def shutdown(self) -> None:
+        """End every session and free the replica, without ending the process."""
+        await asyncio.gather(*(session.end("worker shut down") for session in list(self._sessions.values())))
+        await self._tasks.close()
+        self._executor.shutdown()
+
+    async def _load(self) -> None:
+        device = "cuda:0" if self._pool.num_gpus else "cpu"
+        # Ray gives an actor without CPUs one OpenMP thread; a model on the CPU shall have the cores. torch reads this.
+        os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
+        loop = asyncio.get_running_loop()
+        (outcome,) = await asyncio.gather(
+            loop.run_in_executor(self._executor, self._model.load, device), return_exceptions=True
+        )
+        if isinstance(outcome, BaseException):
+            self._failure = f"{type(outcome).__name__}: {outcome}"
+            log.error("load_failed", worker_id=self.name, exc_info=outcome)
+        else:
+            self._replica = outcome
+            log.info("worker_ready", worker_id=self.name, device=device, metrics_port=self._metrics_port)
+        self._bump()
+
+    def _ended(self, session: Session, reason: str) -> None:
+        del self._sessions[session.grant.session_id]
+        metrics.SESSIONS.labels(self._pool.model).dec()
+        self._bump()
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        if self._draining and not self._sessions:
+            log.info("worker_exits", worker_id=self.name)
+            self._exit_process()
+
+    def _session(self, session_id: str) -> Session:
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise (NotReady if self._replica is None else NotFound)(f"session {session_id} is not here") from None
+
+    def _state(self) -> WorkerState:
+        if self._draining:
+            return WorkerState.DRAINING if self._sessions else WorkerState.EXITING
+        if self._replica is None:
+            return WorkerState.LOADING
+        if any(session.has_clients for session in self._sessions.values()):
+            return WorkerState.ACTIVE
+        return WorkerState.RESERVED if self._sessions else WorkerState.IDLE
+
+    def _bump(self) -> None:
+        self._seq += 1
+        self._changed.set()
+        self._changed = asyncio.Event()

@@ -1,0 +1,60 @@
+"""Fixtures for all rooms. Real parts only: Redis is a redis-server, workers are workers, peers are peers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from cluster.client import ClusterClient
+from cluster.redis_server import EmbeddedRedis
+from cluster.settings import LimitSettings, PoolSettings, Settings
+from tests.support.local import LocalCluster
+
+CATEGORIES = {"fast", "media", "ray", "clients"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    unmarked = [item.nodeid for item in items if not CATEGORIES & {mark.name for mark in item.iter_markers()}]
+    if unmarked:
+        raise pytest.UsageError(f"tests without a category ({', '.join(sorted(CATEGORIES))}): {unmarked}")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """One real Redis for all tests; each test has its own cluster name in it."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture
+def api_key() -> str:
+    """A raw API key that the cluster accepts."""
+    return "rk_test"
+
+
+@pytest.fixture
+def settings(api_key: str, request: pytest.FixtureRequest) -> Settings:
+    """Settings of a cluster of this test's own."""
+    return Settings(
+        cluster=f"test-{abs(hash(request.node.nodeid)):x}-{os.getpid()}",
+        api_keys=(api_key, "rk_other"),
+        pools=(PoolSettings(model="longlive-v2"), PoolSettings(model="echo", max_workers=2)),
+        limits=LimitSettings(sdp_answer_wait_s=2.0),
+        metrics_port=0,
+    )
+
+
+@pytest.fixture
+async def local(settings: Settings, redis_server: EmbeddedRedis) -> AsyncIterator[LocalCluster]:
+    """A cluster in this process."""
+    cluster = LocalCluster(settings, redis_server.url)
+    yield cluster
+    await cluster.close()
+
+
+@pytest.fixture
+def cluster(local: LocalCluster) -> ClusterClient:
+    """The gateway's door into that cluster."""
+    return local.client
