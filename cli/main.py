@@ -1,0 +1,139 @@
+"""`longlive-cluster`: the commands, their options and their exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Annotated, NoReturn, TypeVar
+
+import typer
+from pydantic import SecretStr, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from cluster.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Interactive world models on your own GPUs, for unmodified Reactor SDKs.")
+keys_app = typer.Typer(no_args_is_help=True, help="API keys of a running cluster.")
+app.add_typer(keys_app, name="keys")
+console = Console()
+errors = Console(stderr=True)
+
+Port = Annotated[int, typer.Option(help="Port of the gateway.", min=1, max=65_535)]
+Host = Annotated[str, typer.Option(help="Address the gateway listens on.")]
+T = TypeVar("T")
+
+
+@app.command()
+def serve(port: Port = 8080, host: Host = "0.0.0.0") -> None:
+    """Run the cluster until interrupted. `LLC_API_KEYS` lists keys that are accepted from the start."""
+    from cli import up
+
+    settings = _settings()
+    try:
+        with up.running(settings, host, port):
+            console.print(f"serving {', '.join(pool.model for pool in settings.pools)} on http://127.0.0.1:{port}")
+            if not settings.api_keys:
+                console.print("no key is set: `longlive-cluster keys create NAME` makes one")
+            up.wait_for_signal()
+    except up.PortTaken as error:
+        _fail(str(error))
+
+
+@app.command()
+def demo(
+    port: Port = 8080,
+    host: Host = "0.0.0.0",
+    once: Annotated[
+        bool, typer.Option("--once", help="Exit after the storyboard; 0 only if it played as planned.")
+    ] = False,
+) -> None:
+    """Bring a cluster up, play a three-beat storyboard through the published SDK, then keep serving."""
+    from cli import up
+    from cli.demo import play
+
+    key = SecretStr(secrets.token_urlsafe(24))
+    settings = _settings()
+    settings = settings.model_copy(update={"api_keys": (*settings.api_keys, key)})
+    try:
+        with up.running(settings, host, port):
+            played = asyncio.run(play(f"http://127.0.0.1:{port}", key.get_secret_value(), settings, console))
+            if not once:
+                console.print("serving on; Ctrl-C ends it")
+                up.wait_for_signal()
+    except up.PortTaken as error:
+        _fail(str(error))
+    raise typer.Exit(0 if played else 1)
+
+
+@app.command()
+def doctor(port: Port = 8080) -> None:
+    """Check this machine, one line a thing, each with its remedy."""
+    from cli.doctor import examine
+
+    findings = examine(_settings(), port)
+    for finding in findings:
+        mark = "[green]ok  [/]" if finding.good else ("[red]bad [/]" if finding.needed else "[yellow]note[/]")
+        console.print(f"{mark} {finding.subject}: {finding.text}", highlight=False, soft_wrap=True)
+    raise typer.Exit(0 if all(finding.good or not finding.needed for finding in findings) else 1)
+
+
+@keys_app.command("create")
+def create(name: Annotated[str, typer.Argument(help="Who or what the key is for.")]) -> None:
+    """Make a key. It is printed this once; the cluster keeps its hash."""
+    from cluster.keys import KeyRing
+
+    async def make(ring: KeyRing) -> tuple[str, str]:
+        key, raw = await ring.create(name)
+        return key.key_id, raw
+
+    key_id, raw = _with_keys(make)
+    errors.print(f"{key_id} created; this is the only time the key is shown:", highlight=False)
+    console.print(raw, highlight=False, soft_wrap=True)
+
+
+@keys_app.command("list")
+def list_keys() -> None:
+    """List the live keys."""
+    table = Table("id", "name", "created (unix s)")
+    for key in _with_keys(lambda ring: ring.all()):
+        table.add_row(key.key_id, key.name, str(key.created_at or "-"))
+    console.print(table)
+
+
+@keys_app.command("revoke")
+def revoke(key_id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")]) -> None:
+    """Forget a key. Its tokens stop working at once."""
+    if not _with_keys(lambda ring: ring.revoke(key_id)):
+        _fail(f"no key {key_id} in Redis; keys of LLC_API_KEYS live in the environment")
+    console.print(f"{key_id} revoked", highlight=False)
+
+
+def _with_keys(work: Callable[..., Awaitable[T]]) -> T:
+    from cli.keyring import KeysUnreachable, with_key_ring
+
+    try:
+        return asyncio.run(with_key_ring(_settings(), work))
+    except KeysUnreachable as error:
+        _fail(str(error))
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"LLC_{'__'.join(str(part) for part in each['loc']).upper()}: {each['msg']}"
+            for each in error.errors(include_input=False, include_url=False)
+        )
+        _fail(f"settings: {wrong}")
+
+
+def _fail(message: str) -> NoReturn:
+    errors.print(message, style="red", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,67 @@
+"""Bring the cluster up on this machine, or on the Ray cluster that `RAY_ADDRESS` names."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import ray
+from ray import serve
+
+from cluster.remote import start_ray
+from cluster.settings import Settings
+from gateway.deployment import build
+
+APP = "gateway"
+LOGGING: dict[str, Any] = {"encoding": "JSON", "enable_access_log": False}
+
+
+class PortTaken(RuntimeError):
+    """Another program listens where the gateway should."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"port {port} on {host} is taken: stop what listens there, or choose another with --port")
+
+
+@contextmanager
+def running(settings: Settings, host: str, port: int) -> Iterator[None]:
+    """The cluster, for as long as the block runs; a Ray that was started here ends with it.
+
+    Raises:
+        PortTaken: something listens on the port already.
+    """
+    _require_free(host, port)
+    start_ray()
+    try:
+        serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
+        serve.run(build(settings.model_dump()), name=APP, route_prefix="/")
+        yield
+    finally:
+        serve.shutdown()
+        ray.shutdown()  # type: ignore[no-untyped-call]
+
+
+def wait_for_signal() -> None:
+    """Block until SIGINT or SIGTERM."""
+    stop = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    stop.wait()
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            raise PortTaken(host, port) from None
