@@ -1,1 +1,1 @@
-"""The command line: `longlive-cluster demo | serve | doctor | keys`."""
+"""The command line: `longlive-cluster demo | serve | doctor | workers | keys`."""

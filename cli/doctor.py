@@ -29,8 +29,8 @@ def examine(settings: Settings, port: int) -> list[Finding]:
         _torch,
         lambda: _gpu(settings),
         lambda: _redis(settings),
-        lambda: _port("gateway port", port),
-        lambda: _port("metrics port", settings.metrics_port),
+        lambda: _port("gateway port", port, "choose another with --port"),
+        lambda: _port("metrics port", settings.metrics_port, "workers take the next free one", needed=False),
         _codecs,
         _webrtc,
         lambda: _models(settings),
@@ -84,13 +84,13 @@ def _redis(settings: Settings) -> Finding:
     return Finding("redis", True, "embedded; its keys and sessions end with the cluster (LLC_REDIS_URL keeps them)")
 
 
-def _port(subject: str, port: int) -> Finding:
+def _port(subject: str, port: int, remedy: str, *, needed: bool = True) -> Finding:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("0.0.0.0", port))
         except OSError:
-            return Finding(subject, False, f"{port} is taken: stop what listens there, or choose another")
+            return Finding(subject, False, f"{port} is taken: stop what listens there, or {remedy}", needed)
     return Finding(subject, True, f"{port} is free")
 
 

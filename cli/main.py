@@ -14,7 +14,11 @@ from rich.table import Table
 
 from cluster.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Interactive world models on your own GPUs, for unmodified Reactor SDKs.")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # locals hold keys
+    help="Interactive world models on your own GPUs, for unmodified Reactor SDKs.",
+)
 keys_app = typer.Typer(no_args_is_help=True, help="API keys of a running cluster.")
 app.add_typer(keys_app, name="keys")
 console = Console()
@@ -79,6 +83,28 @@ def doctor(port: Port = 8080) -> None:
     raise typer.Exit(0 if all(finding.good or not finding.needed for finding in findings) else 1)
 
 
+@app.command()
+def workers(as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False) -> None:
+    """List the workers of the running cluster: state, sessions, process and metrics port."""
+    from cli import attach
+
+    try:
+        statuses = asyncio.run(attach.with_cluster(_settings(), lambda cluster: cluster.workers()))
+    except attach.NotRunning as error:
+        _fail(str(error))
+    if as_json:
+        for status in statuses:
+            typer.echo(status.model_dump_json())
+        return
+    table = Table("worker", "model", "state", "sessions", "pid", "metrics port")
+    for status in statuses:
+        sessions = " ".join(held.session_id for held in status.sessions)
+        table.add_row(
+            status.name, status.model, status.state, sessions, str(status.pid), str(status.metrics_port or "-")
+        )
+    console.print(table)
+
+
 @keys_app.command("create")
 def create(name: Annotated[str, typer.Argument(help="Who or what the key is for.")]) -> None:
     """Make a key. It is printed this once; the cluster keeps its hash."""
@@ -111,11 +137,11 @@ def revoke(key_id: Annotated[str, typer.Argument(help="Id of the key, as `list` 
 
 
 def _with_keys(work: Callable[..., Awaitable[T]]) -> T:
-    from cli.keyring import KeysUnreachable, with_key_ring
+    from cli import attach
 
     try:
-        return asyncio.run(with_key_ring(_settings(), work))
-    except KeysUnreachable as error:
+        return asyncio.run(attach.with_key_ring(_settings(), work))
+    except attach.NotRunning as error:
         _fail(str(error))
 
 

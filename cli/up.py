@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import threading
@@ -36,14 +37,17 @@ def running(settings: Settings, host: str, port: int) -> Iterator[None]:
         PortTaken: something listens on the port already.
     """
     _require_free(host, port)
-    start_ray()
+    for chatty in ("ray", "ray.serve"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    own = start_ray()
     try:
         serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
         serve.run(build(settings.model_dump()), name=APP, route_prefix="/")
         yield
     finally:
-        serve.shutdown()
-        ray.shutdown()  # type: ignore[no-untyped-call]
+        if not own:
+            serve.delete(APP)
+        ray.shutdown()
 
 
 def wait_for_signal() -> None:

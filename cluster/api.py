@@ -51,6 +51,7 @@ class WorkerStatus(BaseModel):
     capacity: int
     sessions: tuple[HeldSession, ...]
     seq: int
+    pid: int = 0
     metrics_port: int = 0
     failure: str = ""
     """Why loading failed; the worker is of no use then."""

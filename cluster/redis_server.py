@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Self
 
@@ -15,6 +17,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 START_TIMEOUT_S = 10.0
+STALE_S = 60.0
+_PREFIX = "llc-redis-"
 
 
 class RedisUnavailable(RuntimeError):
@@ -43,10 +47,11 @@ class EmbeddedRedis:
     """A redis-server on a private unix socket, ended with its owner. Nothing is written to disk."""
 
     def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="llc-redis-"))
-        socket = self._folder / "redis.sock"
-        self.url = f"unix://{socket}"
-        command = [binary(), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700"]
+        _sweep()
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        path = self._folder / "redis.sock"
+        self.url = f"unix://{path}"
+        command = [binary(), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700"]
         command += ["--dir", str(self._folder), "--save", "", "--appendonly", "no", "--daemonize", "no"]
         self._process = subprocess.Popen(  # noqa: S603
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, preexec_fn=_die_with_parent
@@ -85,3 +90,18 @@ def _die_with_parent() -> None:
     import ctypes
 
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def _sweep() -> None:
+    """Remove the folders of servers that died with their owners and could not clean up."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            with closing(socket.socket(socket.AF_UNIX)) as probe:
+                probe.connect(str(folder / "redis.sock"))
+        except ConnectionRefusedError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except FileNotFoundError:
+            if time.time() - folder.stat().st_mtime > STALE_S:
+                folder.rmdir()
+        except OSError:
+            continue  # not ours

@@ -31,8 +31,8 @@ OBJECT_STORE_BYTES = 80 * 2**20
 """Nothing of ours goes through Ray's object store; this is about the least it takes."""
 
 
-def start_ray(num_cpus: int | None = None) -> None:
-    """A lean Ray on this machine, or the one that `RAY_ADDRESS` names.
+def start_ray() -> bool:
+    """Start a lean Ray on this machine (True), or join the one that `RAY_ADDRESS` names (False).
 
     Niceness 0 is needed for real time: with Ray's default of 15 a 20 ms timer is 80 ms late at its 90th percentile on
     a busy machine.
@@ -42,15 +42,16 @@ def start_ray(num_cpus: int | None = None) -> None:
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     if os.environ.get("RAY_ADDRESS"):
         ray.init(namespace=NAMESPACE, log_to_driver=False)
-        return
+        return False
     ray.init(
         namespace=NAMESPACE,
         include_dashboard=False,
-        num_cpus=num_cpus or os.cpu_count(),
+        num_cpus=os.cpu_count(),
         object_store_memory=OBJECT_STORE_BYTES,
         log_to_driver=False,
         configure_logging=False,
     )
+    return True
 
 
 class Proxy:
@@ -182,10 +183,15 @@ async def redis_url(settings: Settings) -> str:
     return str(url)
 
 
+def allocator_name(settings: Settings) -> str:
+    """Name of the allocator's actor."""
+    return f"{settings.cluster}:allocator"
+
+
 async def connect(settings: Settings) -> tuple[Redis, AllocatorApi, Handles]:
     """Redis, the allocator (started if it is not there) and the workers, for a process of the cluster."""
     url = await redis_url(settings)
-    name = f"{settings.cluster}:allocator"
+    name = allocator_name(settings)
     options = AllocatorActor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
     actor = await asyncio.to_thread(options.remote, settings, url)
     return Redis.from_url(url), cast(AllocatorApi, Proxy(actor, Unavailable)), Handles()

@@ -194,6 +194,8 @@ class Session:
         for message in self._director.connect():
             connection.send(_to_wire(message))
         self._withdraw(connection)  # a client that reconnects publishes anew
+        if connection.id == FLAT_CONNECTION_ID:
+            self._publish_unasked(connection)
         self._opened.add(connection.id)
         self._observe()
 
@@ -249,6 +251,12 @@ class Session:
             return Refused("publish_refused", refusal, "publish_track", WireChannel.CONTROL, request_id)
         connection.publish(name)
         return TrackPublished(name, request_id)
+
+    def _publish_unasked(self, connection: Connection) -> None:
+        """Clients of the flat path have no channel to ask on: they get the slots that are free."""
+        for track in self._model.spec.tracks:
+            if track.direction == "in" and track.name not in self._publishers:
+                self._publish(connection, track.name, None)
 
     def _director_changed(self) -> None:
         if self._director.run != self._run:

@@ -52,7 +52,7 @@ if state == 'CLOSED' then return 1 end
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
 redis.call('HSET', KEYS[1], 'state', ARGV[1], 'reason', ARGV[2], 'worker', '')
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-if ARGV[1] == 'CLOSED' then redis.call('DEL', KEYS[2]) end
+if ARGV[1] == 'CLOSED' then redis.call('DEL', KEYS[2]) else redis.call('EXPIRE', KEYS[2], ARGV[7]) end
 return 1
 """
 
@@ -81,6 +81,7 @@ class Store:
         self._record_ttl = settings.limits.record_ttl_s
         self._live_ttl = settings.limits.max_session_s + settings.limits.record_ttl_s
         self._snapshot_ttl = settings.limits.snapshot_ttl_s
+        self._live_snapshot_ttl = settings.limits.max_session_s + settings.limits.snapshot_ttl_s
         self._grant, self._update, self._snapshot, self._end, self._reopen = (
             redis.register_script(source) for source in (_GRANT, _UPDATE, _SNAPSHOT, _END, _REOPEN)
         )
@@ -125,7 +126,7 @@ class Store:
     async def save_snapshot(self, tenant: str, session_id: str, epoch: int, data: bytes) -> bool:
         """Keep a snapshot under an epoch; False if the epoch is no longer the session's."""
         keys = [self._session(tenant, session_id), self._snapshot_key(tenant, session_id)]
-        return bool(await self._snapshot(keys=keys, args=[epoch, self._snapshot_ttl, data]))
+        return bool(await self._snapshot(keys=keys, args=[epoch, self._live_snapshot_ttl, data]))
 
     async def load_snapshot(self, tenant: str, session_id: str) -> bytes | None:
         """The newest snapshot."""
@@ -146,7 +147,8 @@ class Store:
             f"{self._cluster}:open",
         ]
         fence = "" if epoch is None else str(epoch)
-        args = [state.value, reason, self._record_ttl, session_id, fence, f"{tenant}/{session_id}"]
+        member = f"{tenant}/{session_id}"
+        args = [state.value, reason, self._record_ttl, session_id, fence, member, self._snapshot_ttl]
         return bool(await self._end(keys=keys, args=args))
 
     async def reopen(self, tenant: str, session_id: str) -> bool:

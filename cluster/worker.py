@@ -116,6 +116,7 @@ class Worker:
             capacity=self._pool.sessions_per_worker,
             sessions=held,
             seq=self._seq,
+            pid=os.getpid(),
             metrics_port=self._metrics_port,
             failure=self._failure,
         )

@@ -11,6 +11,7 @@ from cluster.client import ClusterClient
 from cluster.redis_server import EmbeddedRedis
 from cluster.settings import LimitSettings, PoolSettings, Settings
 from tests.support.local import LocalCluster
+from tests.support.server import Server
 
 CATEGORIES = {"fast", "media", "ray", "clients"}
 
@@ -58,3 +59,10 @@ async def local(settings: Settings, redis_server: EmbeddedRedis) -> AsyncIterato
 def cluster(local: LocalCluster) -> ClusterClient:
     """The gateway's door into that cluster."""
     return local.client
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """The whole cluster as its users start it: `longlive-cluster serve` with Ray, Serve, Redis and both models."""
+    with Server.start() as running:
+        yield running

@@ -1,0 +1,66 @@
+"""From another process of the same machine: the cluster that runs there, or its Redis."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import ray
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from cluster import remote
+from cluster.client import ClusterClient
+from cluster.keys import KeyRing
+from cluster.settings import Settings
+
+T = TypeVar("T")
+
+
+class NotRunning(RuntimeError):
+    """There is nothing to attach to."""
+
+
+async def with_cluster(settings: Settings, work: Callable[[ClusterClient], Awaitable[T]]) -> T:
+    """What `work` returns on the running cluster's client. Raises NotRunning."""
+    async with _attached(settings):
+        client = await ClusterClient.connect(settings)
+        try:
+            return await work(client)
+        finally:
+            await client.close()
+
+
+async def with_key_ring(settings: Settings, work: Callable[[KeyRing], Awaitable[T]]) -> T:
+    """What `work` returns on the cluster's key ring; a Redis that is set is enough. Raises NotRunning."""
+    if url := settings.redis_url or os.environ.get("REDIS_URL"):
+        return await _on_redis(url, settings, work)
+    async with _attached(settings):
+        return await _on_redis(await remote.redis_url(settings), settings, work)
+
+
+async def _on_redis(url: str, settings: Settings, work: Callable[[KeyRing], Awaitable[T]]) -> T:
+    redis = Redis.from_url(url)
+    try:
+        return await work(KeyRing(redis, settings))
+    except RedisError as error:
+        raise NotRunning(f"Redis does not answer: {error}") from error
+    finally:
+        await redis.aclose()
+
+
+@asynccontextmanager
+async def _attached(settings: Settings) -> AsyncIterator[None]:
+
+    try:
+        ray.init(address="auto", namespace=remote.NAMESPACE, log_to_driver=False, configure_logging=False)
+        ray.get_actor(remote.allocator_name(settings), remote.NAMESPACE)
+    except (ConnectionError, ValueError):
+        ray.shutdown()
+        raise NotRunning("no cluster runs here: start `longlive-cluster serve`, or set LLC_REDIS_URL") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,130 @@
+"""Death on a real Ray cluster: of a worker under a session, and of the allocator."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from reactor_sdk import Reactor
+
+from longlive import stamp
+from tests.support.server import Server
+
+pytestmark = pytest.mark.ray
+
+WAIT_S = 60.0
+
+
+class Story:
+    """What one SDK client has seen, and a way to wait for more."""
+
+    def __init__(self, server: Server) -> None:
+        self.reactor = Reactor("longlive-v2", api_key=server.api_key, api_url=server.url)
+        self.messages: list[dict[str, Any]] = []
+        self.numbers: list[int] = []
+        self.statuses: list[str] = []
+        self._changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self.reactor.on_message(self._message)
+        self.reactor.on_status(self._status)
+        self.reactor.track("main_video").on_frame(self._frame)
+
+    def _message(self, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+        self._changed.set()
+
+    def _status(self, status: Any) -> None:
+        self.statuses.append(status.value)
+        self._changed.set()
+
+    def _frame(self, rgb: np.ndarray) -> None:
+        number = stamp.read(np.array(rgb))
+        if number is not None:
+            with suppress(RuntimeError):  # the loop is gone: a test has failed already
+                self._loop.call_soon_threadsafe(self._number, number)
+
+    def _number(self, number: int) -> None:
+        self.numbers.append(number)
+        self._changed.set()
+
+    def last(self, kind: str) -> dict[str, Any]:
+        return next((m["data"] for m in reversed(self.messages) if m["type"] == kind), {})
+
+    async def until(self, condition: Any) -> None:
+        async with asyncio.timeout(WAIT_S):
+            while not condition():
+                self._changed.clear()
+                await self._changed.wait()
+
+
+def workers() -> list[dict[str, Any]]:
+    script = Path(sys.executable).with_name("longlive-cluster")
+    done = subprocess.run([script, "workers", "--json"], capture_output=True, text=True, check=True, timeout=60)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+async def holder_of(session_id: str) -> dict[str, Any]:
+    for worker in await asyncio.to_thread(workers):
+        if any(held["session_id"] == session_id for held in worker["sessions"]):
+            return worker
+    raise LookupError(session_id)
+
+
+async def test_killed_worker_does_not_end_the_session(server: Server):
+    story = Story(server)
+    await story.reactor.connect()
+    await story.reactor.send_command("set_shot", {"prompt": "a red dune"})
+    await story.reactor.send_command("schedule_scene_cut", {"prompt": "a harbour", "at_session_chunk": 500})
+    await story.reactor.send_command("start", {})
+    await story.until(lambda: story.last("chunk_complete").get("session_chunk", 0) >= 2 and len(story.numbers) > 20)
+
+    first = await holder_of(story.reactor.session_id)
+    before = story.last("chunk_complete")["session_chunk"]
+    os.kill(first["pid"], signal.SIGKILL)
+    await story.until(lambda: story.statuses[-1] == "disconnected")
+    count = len(story.numbers)
+    await story.reactor.reconnect()
+    await story.until(lambda: story.last("chunk_complete")["session_chunk"] > before + 1)
+    await story.until(lambda: len(story.numbers) > count + 20)
+
+    second = await holder_of(story.reactor.session_id)
+    assert second["name"] != first["name"]
+    assert second["sessions"][0]["epoch"] > first["sessions"][0]["epoch"]
+    state = story.last("state")
+    assert state["current_prompt"] == "a red dune"
+    assert state["scheduled_scene_cuts"] == [500]
+    after = [m["data"]["session_chunk"] for m in story.messages if m["type"] == "chunk_complete"]
+    # The chunk in flight at the death may come twice; none is left out.
+    assert {int(n) for n in after} == set(range(1, int(after[-1]) + 1))
+    await story.reactor.disconnect()
+    story.reactor.close()
+
+
+async def test_killed_allocator_cuts_no_session_and_admits_new_ones(server: Server):
+    story = Story(server)
+    await story.reactor.connect()
+    await story.reactor.send_command("set_shot", {"prompt": "a red dune"})
+    await story.reactor.send_command("start", {})
+    await story.until(lambda: story.last("chunk_complete").get("session_chunk", 0) >= 1)
+
+    (allocator,) = server.pids("ray::_RayAllocator")
+    os.kill(allocator, signal.SIGKILL)
+    chunk = story.last("chunk_complete")["session_chunk"]
+    await story.until(lambda: story.last("chunk_complete")["session_chunk"] > chunk + 1)
+    assert "disconnected" not in story.statuses
+
+    other = Story(server)
+    await other.reactor.connect()
+    await other.reactor.disconnect()
+    other.reactor.close()
+    await story.reactor.disconnect()
+    story.reactor.close()
