@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,10 @@ import httpx
 
 START_S = 90.0
 KEY = "rk_tests"
-POOLS = [
+POOLS = (
     {"model": "longlive-v2", "min_warm": 1, "max_workers": 2},
     {"model": "echo", "max_workers": 1},
-]
+)
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,20 @@ class Server:
 
     @classmethod
     @contextmanager
-    def start(cls) -> Iterator[Server]:
+    def start(cls, pools: Sequence[Mapping[str, object]] = POOLS) -> Iterator[Server]:
         """Start it, wait until it is ready, and end it with all its processes."""
         port = _free_port()
         log = Path(f"/tmp/llc-test-server-{port}.log")
         script = Path(sys.executable).with_name("longlive-cluster")
-        environment = os.environ | {"LLC_API_KEYS": KEY, "LLC_POOLS": json.dumps(POOLS), "LLC_METRICS_PORT": "19400"}
+        environment = os.environ | {
+            "LLC_API_KEYS": KEY,
+            "LLC_POOLS": json.dumps(list(pools)),
+            "LLC_METRICS_PORT": "19400",
+        }
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [script, "serve", "--host", "127.0.0.1", "--port", str(port)],
-                env=environment,
+                env=os.environ | own,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -69,11 +73,9 @@ class Server:
 
     def pids(self, title: str) -> list[int]:
         """Processes of this cluster whose command line begins with `title` (`ray::_RayAllocator`)."""
-        found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and _command_line(entry).startswith(title) and self._is_ours(int(entry.name)):
-                found.append(int(entry.name))
-        return found
+        processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+        named = [int(entry.name) for entry in processes if _command_line(entry).startswith(title)]
+        return [pid for pid in named if self._is_ours(pid)]
 
     def _is_ours(self, pid: int) -> bool:
         while pid > 1:

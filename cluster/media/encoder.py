@@ -1,0 +1,212 @@
+"""Pictures to packets: one thread per codec of an output, so that encoding never holds up the event loop.
+
+The threads convert colours themselves, each with its own `VideoReformatter`: a frame that two threads reformat at once
+hangs or crashes, as the scaler's state lives on the frame.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any, NamedTuple, TypeAlias
+
+import av
+import numpy as np
+import structlog
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from numpy.typing import NDArray
+
+from cluster.settings import MediaSettings
+
+logger = structlog.get_logger(__name__)
+
+Picture = NDArray[np.uint8]
+"""RGB, uint8 [height, width, 3], C-contiguous; not written to once handed over."""
+
+Packet: TypeAlias = "av.Packet[Any]"
+
+VIDEO_CLOCK = 90_000
+TIME_BASE = Fraction(1, VIDEO_CLOCK)
+NEVER = 1 << 24
+"""Pictures between keyframes that nobody asked for."""
+_REFERENCE = 1280 * 704 * 24
+
+
+class VideoCodec(StrEnum):
+    """A codec that an output can be encoded with."""
+
+    H264 = "H264"
+    VP8 = "VP8"
+
+
+@dataclass(frozen=True, slots=True)
+class VideoShape:
+    """Geometry of an output in pixels and pictures per second, and its encoder rate in bit/s."""
+
+    width: int
+    height: int
+    fps: int
+    bitrate: int
+
+    @classmethod
+    def of(cls, width: int, height: int, fps: int, settings: MediaSettings) -> VideoShape:
+        """Scale the configured rate by pixels per second, with the configured floor."""
+        scaled = settings.bitrate * width * height * fps // _REFERENCE
+        return cls(width, height, fps, max(settings.min_bitrate, scaled))
+
+
+class Job(NamedTuple):
+    """A picture to encode. `timestamp` counts 1/90000 s."""
+
+    picture: Picture
+    timestamp: int
+    keyframe: bool
+    repeat: bool = False
+
+
+def open_encoder(codec: VideoCodec, shape: VideoShape) -> VideoCodecContext:
+    """A context that answers every picture with one packet at once.
+
+    Its time base is the nominal frame rate: rate control then sees a steady flow, also across pauses. Browsers read
+    H.264 as BT.709 and VP8 as BT.601, so each gets its own matrix, and H.264 the tags as well.
+    """
+    name = "libx264" if codec is VideoCodec.H264 else "libvpx"
+    context = av.CodecContext.create(name, "w")
+    assert isinstance(context, VideoCodecContext)
+    context.width, context.height, context.pix_fmt = shape.width, shape.height, "yuv420p"
+    context.framerate, context.time_base = Fraction(shape.fps), Fraction(1, shape.fps)
+    context.bit_rate, context.gop_size, context.thread_count = shape.bitrate, NEVER, 1
+    context.color_range = ColorRange.MPEG
+    if codec is VideoCodec.H264:
+        context.profile = "Baseline"
+        context.colorspace = context.color_primaries = context.color_trc = Colorspace.ITU709
+        context.options = _x264_options(shape.bitrate)
+    else:
+        context.qmin, context.qmax = 2, 56
+        context.options = _vp8_options(shape.bitrate)
+    return context
+
+
+def _x264_options(bitrate: int) -> dict[str, str]:
+    return {
+        "preset": "superfast",
+        "tune": "zerolatency",
+        "forced-idr": "1",
+        "maxrate": str(bitrate),
+        "bufsize": str(bitrate // 3),
+    }
+
+
+def _vp8_options(bitrate: int) -> dict[str, str]:
+    return {
+        "deadline": "realtime",
+        "cpu-used": "8",
+        "lag-in-frames": "0",
+        "minrate": str(bitrate),
+        "maxrate": str(bitrate),
+        "bufsize": str(bitrate // 2),
+        "static-thresh": "1",
+        "undershoot-pct": "100",
+        "overshoot-pct": "15",
+    }
+
+
+class Encoder:
+    """One codec's encoder thread. Everything but the thread's body runs in the loop that made it."""
+
+    def __init__(
+        self,
+        codec: VideoCodec,
+        shape: VideoShape,
+        name: str,
+        finished: Callable[[Encoder, Job, Packet | None], None],
+    ) -> None:
+        """`finished` is called in the loop for every job, in order; without a packet if the encoder failed."""
+        self._codec = codec
+        self._shape = shape
+        self._finished = finished
+        self._loop = asyncio.get_running_loop()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._ended = asyncio.Event()
+        self.backlog = 0
+        """Jobs submitted and not finished."""
+        self._thread = threading.Thread(target=self._run, name=f"encode-{codec}-{name}", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> None:
+        """Queue a picture."""
+        self.backlog += 1
+        self._jobs.put(job)
+
+    def stop(self) -> None:
+        """Let the thread end after what is queued."""
+        self._jobs.put(None)
+
+    async def join(self) -> None:
+        """Wait for the thread's end, after `stop`."""
+        await self._ended.wait()
+        self._thread.join()
+
+    def _run(self) -> None:
+        session = _EncodingSession(self._codec, self._shape)
+        while (job := self._jobs.get()) is not None:
+            packet = session.encode(job)
+            if not self._post(self._done, job, packet):
+                return
+        self._post(self._ended.set)
+
+    def _post(self, call: Callable[..., None], *args: object) -> bool:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return False
+        return True
+
+    def _done(self, job: Job, packet: Packet | None) -> None:
+        self.backlog -= 1
+        self._finished(self, job, packet)
+
+
+class _EncodingSession:
+    """The state of an encoder's thread."""
+
+    def __init__(self, codec: VideoCodec, shape: VideoShape) -> None:
+        self._codec = codec
+        self._shape = shape
+        self._matrix = Colorspace.ITU709 if codec is VideoCodec.H264 else Colorspace.ITU601
+        self._reformatter = VideoReformatter()
+        self._context = open_encoder(codec, shape)
+        self._count = 0
+
+    def encode(self, job: Job) -> Packet | None:
+        """One packet, stamped with the job's timestamp; None (and a fresh context) if the encoder failed."""
+        try:
+            packets = self._context.encode(self._convert(job))
+        except av.FFmpegError as error:
+            logger.error("encoder failed", codec=self._codec, error=str(error))
+            self._context = open_encoder(self._codec, self._shape)
+            return None
+        if not packets:
+            return None
+        packet = packets[0]
+        packet.pts = packet.dts = job.timestamp
+        packet.time_base = TIME_BASE
+        return packet
+
+    def _convert(self, job: Job) -> av.VideoFrame:
+        rgb = av.VideoFrame.from_numpy_buffer(job.picture, format="rgb24")
+        frame = self._reformatter.reformat(
+            rgb, format="yuv420p", dst_colorspace=self._matrix, dst_color_range=ColorRange.MPEG, threads=1
+        )
+        frame.pts, frame.time_base = self._count, Fraction(1, self._shape.fps)
+        self._count += 1
+        if job.keyframe:
+            frame.pict_type = PictureType.I
+        return frame

@@ -1,0 +1,155 @@
+"""Every touch of aiortc's private names, in one place. Written against aiortc 1.16; `self_test` refuses another.
+
+What is changed, and why:
+- The retransmission history holds 128 packets, less than two keyframes of a 704-line picture; here 1024.
+- Payload types below 96 are taken from an offer too; clients that offer many codecs use 35 to 63.
+- PLI and FIR reach the track: as packets are passed through, aiortc's own keyframe flag has no effect.
+- The codec is chosen after `setRemoteDescription`, as `setCodecPreferences` has no effect on an answer.
+- The playout-delay header extension is answered and sent, so that receivers show pictures as they come.
+- A host without a network still connects to itself.
+- A receiver can be switched off, so that nothing is decoded which nobody reads.
+- A closing peer waits for its last messages to be acknowledged, and for its tasks to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import aiortc
+from aioice import ice
+from aiortc import (
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCRtpReceiver,
+    RTCRtpSender,
+    RTCRtpTransceiver,
+    rtcpeerconnection,
+    rtcrtpsender,
+    rtp,
+    sdp,
+)
+from aiortc.codecs import CODECS, is_rtx
+from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
+
+from cluster.media.encoder import VideoCodec
+
+AIORTC = "1.16."
+HISTORY = 1024
+PAYLOAD_TYPES = frozenset(range(35, 64)) | frozenset(range(96, 128))
+PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+DELIVERY_POLL_S = 0.005
+LONG_RTT_S = 0.15
+"""Beyond this round-trip time a retransmission needs the receiver to wait for it."""
+_AT_ONCE = bytes(3)
+_UP_TO_1_S = (100).to_bytes(3, "big")
+_EXTENSIONS_MAP = "_RTCRtpSender__rtp_header_extensions_map"
+_ICE_START = "_RTCIceTransport__start"
+_RTT = "_RTCRtpSender__rtt"
+_PROFILES = ("42e01f", "42001f")
+_get_host_addresses = ice.get_host_addresses
+
+
+def self_test() -> None:
+    """Raises RuntimeError when the installed aiortc is not the one this module was written against."""
+    missing = [name for name in (_EXTENSIONS_MAP, _RTT) if name not in _assigned_in(RTCRtpSender)]
+    missing += [name for name in ("_send_keyframe", "_handle_rtcp_packet") if not hasattr(RTCRtpSender, name)]
+    missing += [name for name in ("set", "configure") if not hasattr(rtp.HeaderExtensionsMap, name)]
+    missing += [name for name in ("_codecs", "_headerExtensions") if name not in _assigned_in(RTCRtpTransceiver)]
+    missing += [name for name in (_ICE_START,) if name not in _assigned_in(RTCIceTransport)]
+    missing += [name for name in ("_enabled",) if name not in _assigned_in(RTCRtpReceiver)]
+    if not aiortc.__version__.startswith(AIORTC) or missing:
+        raise RuntimeError(f"aiortc {AIORTC}* is needed; found {aiortc.__version__}, lacking {missing}")
+
+
+def _assigned_in(cls: type) -> set[str]:
+    return set(inspect.getattr_static(cls, "__init__").__code__.co_names)
+
+
+def install() -> None:
+    """Change what is module-wide in aiortc. May be called again."""
+    self_test()
+    rtcrtpsender.RTP_HISTORY_SIZE = HISTORY  # type: ignore[attr-defined]
+    rtp.DYNAMIC_PAYLOAD_TYPES = PAYLOAD_TYPES  # type: ignore[assignment]
+    ice.get_host_addresses = host_addresses
+
+
+def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+    """Addresses of this host; the loopback only where there is no other."""
+    return _get_host_addresses(use_ipv4, use_ipv6) or ["127.0.0.1"]
+
+
+def choose_codec(media: sdp.MediaDescription) -> VideoCodec | None:
+    """The codec we answer to an offered video section with: H.264 if offered in a profile we make, else VP8."""
+    common = rtcpeerconnection.find_common_codecs(CODECS["video"], media.rtp.codecs)
+    for codec in VideoCodec:
+        if _ranked(common, codec):
+            return codec
+    return None
+
+
+def prefer(transceiver: RTCRtpTransceiver, codec: VideoCodec) -> None:
+    """Answer with this codec and its retransmission format only."""
+    chosen = _ranked(transceiver._codecs, codec)[0]
+    rtx = [c for c in transceiver._codecs if is_rtx(c) and c.parameters.get("apt") == chosen.payloadType]
+    transceiver._codecs = [chosen, *rtx[:1]]
+
+
+def _ranked(codecs: Iterable[RTCRtpCodecParameters], codec: VideoCodec) -> list[RTCRtpCodecParameters]:
+    found = [c for c in codecs if c.name.upper() == codec]
+    if codec is VideoCodec.H264:
+        found = [c for c in found if c.parameters["profile-level-id"] in _PROFILES]
+        found.sort(key=lambda c: _PROFILES.index(str(c.parameters["profile-level-id"])))
+    return found
+
+
+def on_keyframe_request(sender: RTCRtpSender, call: Callable[[], None]) -> None:
+    """Call on every PLI and FIR of the receiver."""
+    sender._send_keyframe = call  # type: ignore[method-assign]
+
+
+def set_receiving(receiver: RTCRtpReceiver, enabled: bool) -> None:
+    """Take packets in, or discard them before they are decoded."""
+    receiver._enabled = enabled
+
+
+async def delivered(pc: RTCPeerConnection) -> None:
+    """Return once the other side has acknowledged every message sent so far."""
+    sctp = pc.sctp
+    while sctp and (sctp._data_channel_queue or sctp._outbound_queue or sctp._sent_queue):  # noqa: ASYNC110 - no event for it
+        await asyncio.sleep(DELIVERY_POLL_S)
+
+
+async def connecting_ended(pc: RTCPeerConnection) -> None:
+    """Return once a closed peer connection's attempts to connect have noticed; they look every 20 ms."""
+    for transport in pc._RTCPeerConnection__iceTransports:  # type: ignore[attr-defined]
+        started: asyncio.Event | None = getattr(transport, _ICE_START)
+        if started is not None:
+            await started.wait()
+    await asyncio.sleep(0)
+
+
+class _PlayoutDelay(rtp.HeaderExtensionsMap):
+    """Adds minimum and maximum playout delay to every packet: none, or up to 1 s where the way is long."""
+
+    def __init__(self, sender: RTCRtpSender, extension_id: int) -> None:
+        super().__init__()
+        self._sender = sender
+        self._id = extension_id
+
+    def set(self, values: rtp.HeaderExtensions) -> tuple[int, bytes]:
+        others = rtp.unpack_header_extensions(*super().set(values))
+        rtt: Any = getattr(self._sender, _RTT)
+        delay = _UP_TO_1_S if rtt is not None and rtt > LONG_RTT_S else _AT_ONCE
+        return rtp.pack_header_extensions([*others, (self._id, delay)])
+
+
+def limit_playout_delay(transceiver: RTCRtpTransceiver, offered: Iterable[RTCRtpHeaderExtensionParameters]) -> None:
+    """Answer and send the playout-delay extension if it was offered."""
+    for extension in offered:
+        if extension.uri == PLAYOUT_DELAY:
+            transceiver._headerExtensions = [*transceiver._headerExtensions, extension]
+            setattr(transceiver.sender, _EXTENSIONS_MAP, _PlayoutDelay(transceiver.sender, extension.id))
+            return
