@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from pydantic import BaseModel, ConfigDict
 from redis.exceptions import RedisError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
 from cluster import metrics
 from cluster.records import Grant
@@ -48,13 +48,14 @@ class Journal:
         self._work = asyncio.Event()
         self._retrying = AsyncRetrying(
             retry=retry_if_exception_type(RedisError),
-            wait=wait_exponential_jitter(initial=0.1, max=5.0),
+            wait=wait_exponential(multiplier=0.1, max=5.0) + wait_random(0, 0.1),
             before_sleep=self._note_retry,
         )
 
-    async def take_up(self, state: SessionState) -> None:
-        """The first write: the session is in this worker's hands. Raises RedisError."""
-        await self._store.update(self._grant.tenant, self._grant.session_id, self._grant.epoch, state=state.value)
+    async def take_up(self, state: SessionState) -> bool:
+        """The first write: the session is in this worker's hands; False if it no longer is. Raises RedisError."""
+        tenant, session_id = self._grant.tenant, self._grant.session_id
+        return await self._store.update(tenant, session_id, self._grant.epoch, state=state.value)
 
     def note(self, **fields: Any) -> None:
         """Have fields of the record written."""

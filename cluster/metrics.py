@@ -6,6 +6,8 @@ Times are in seconds. A worker serves them on its own port (`serve`); the port i
 from __future__ import annotations
 
 import errno
+from collections import Counter as TCounter
+from collections.abc import Mapping
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
@@ -24,6 +26,8 @@ CHUNKS_LATE = Counter(
     "llc_chunk_deadline_missed_total", "Chunks whose first picture came after playout had run dry", ["model"]
 )
 FRAMES = Counter("llc_frames_total", "Pictures given to the pacer", ["model"])
+ENCODED = Counter("llc_frames_encoded_total", "Pictures encoded, each once per codec in use", ["model", "codec"])
+DROPPED = Counter("llc_viewer_frames_dropped_total", "Pictures a slow viewer did not get", ["model"])
 SESSIONS = Gauge("llc_sessions", "Sessions in this worker's slots", ["model"])
 CONNECTIONS = Gauge("llc_connections", "Open connections of this worker", ["model"])
 SESSIONS_ENDED = Counter("llc_sessions_ended_total", "Sessions ended on this worker, by reason", ["model", "reason"])
@@ -41,6 +45,23 @@ ADMISSION = Histogram(
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
 )
 MOVED = Counter("llc_sessions_moved_total", "Sessions that lost their worker", ["model"])
+
+
+class OutputMeter:
+    """Adds to the counters what a video output has done since the last look."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._encoded: TCounter[str] = TCounter()
+        self._dropped = 0
+
+    def observe(self, encoded: Mapping[str, int], dropped: int) -> None:
+        """Take the output's counters, which only grow."""
+        now = TCounter(encoded)
+        for codec, count in (now - self._encoded).items():
+            ENCODED.labels(self._model, codec).inc(count)
+        DROPPED.labels(self._model).inc(dropped - self._dropped)
+        self._encoded, self._dropped = now, dropped
 
 
 def observe_pool(model: str, pool: Pool) -> None:

@@ -119,8 +119,8 @@ class Scheduler:
     async def run(self) -> None:
         """Generate until cancelled."""
         while True:
-            await self._watched.wait()
             await self._playout.wait_below(self.lead_s)
+            await self._watched.wait()  # the last viewer may have left meanwhile
             self._news.clear()
             plan = self._director.begin_chunk()
             if plan is None:

@@ -66,6 +66,7 @@ class Session:
         self._director = model.director()
         self._run = self._director.run
         self._video, self._audio = self._outputs()
+        self._meters = {name: metrics.OutputMeter(grant.model) for name in self._video}
         self._connections: dict[int, Connection] = {}
         self._publishers: dict[str, Connection] = {}
         self._opened: set[int] = set()
@@ -95,7 +96,11 @@ class Session:
         data = await self._store.load_snapshot(self.grant.tenant, self.grant.session_id)
         if data is not None:
             self._restore(Snapshot.model_validate_json(data))
-        await self._journal.take_up(SessionState.WAITING)
+        if not await self._journal.take_up(SessionState.WAITING):
+            self.end(FENCED)
+        if self._ending is not None:  # it ended before it began: nothing of it may start
+            await self._ending
+            return
         self._tasks.start(self._journal.run())
         self._tasks.start(self._generate())
         loop = asyncio.get_running_loop()
@@ -124,7 +129,8 @@ class Session:
                 await self._journal.end(state, reason)
             except RedisError:
                 self._log.warning("redis_unavailable", during="session end")
-        await asyncio.gather(*(c.close(ended=reason) for c in list(self._connections.values())))
+        said = None if reason == FENCED else reason  # it is not over: the client shall come back
+        await asyncio.gather(*(c.close(ended=said) for c in list(self._connections.values())))
         await self._tasks.close()
         outputs: list[VideoOutput | AudioOutput] = [*self._video.values(), *self._audio.values()]
         await asyncio.gather(*(output.close() for output in outputs))
@@ -286,6 +292,9 @@ class Session:
     def _chunk_completed(self) -> None:
         self._stream_state = self._stream.snapshot()
         self._journal.keep(self._snapshot)
+        for name, output in self._video.items():
+            stats = output.stats
+            self._meters[name].observe({codec.value: n for codec, n in stats.encoded.items()}, stats.viewer_drops)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(model=self.grant.model, director=self._director.snapshot(), stream=self._stream_state)
