@@ -78,7 +78,7 @@ class Client:
 
     async def _until_held(self) -> None:
         while "capabilities" not in await self._call("GET", f"/sessions/{self.session_id}"):
-            await asyncio.sleep(0.05)  # noqa: ASYNC110: the answer is on another machine
+            await asyncio.sleep(0.05)
 
     async def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         reply = await self._http.request(method, path, json=body)

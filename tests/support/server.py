@@ -40,7 +40,7 @@ class Server:
         port = _free_port()
         log = Path(f"/tmp/llc-test-server-{port}.log")
         script = Path(sys.executable).with_name("longlive-cluster")
-        environment = os.environ | {
+        own = {
             "LLC_API_KEYS": KEY,
             "LLC_POOLS": json.dumps(list(pools)),
             "LLC_METRICS_PORT": "19400",
