@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from cluster import metrics
 from cluster.api import WorkerApi, WorkerGone, WorkerState, WorkerStatus
-from cluster.errors import ClusterError, UnknownModel
+from cluster.errors import Conflict, QueueFull, Unavailable, UnknownModel
 from cluster.policy import Place, Pool, Slots, by_model
 from cluster.records import HELD, Grant, SessionRecord, Ticket
 from cluster.settings import PoolSettings, Settings
@@ -67,6 +67,7 @@ class Allocator:
         self._granted_at: dict[str, float] = {}
         self._granted_seq: dict[str, int] = {}
         self._asked_at: dict[str, float] = {}
+        self._granting: set[str] = set()
         self._kick = asyncio.Event()
         self._recovered = asyncio.Event()
         self._count = 0
@@ -96,7 +97,12 @@ class Allocator:
     async def cancel(self, model: str, session_id: str) -> None:
         """See `AllocatorApi.cancel`."""
         await self._recovered.wait()
-        self._forget(self._pool(model), session_id)
+        pool = self._pool(model)
+        worker = pool.holder(session_id)
+        if worker is not None and (handle := self._handles.get(worker.name)) is not None:
+            with suppress(WorkerGone):  # granted after the caller had looked who holds it
+                await handle.close(session_id, "deleted by the client")
+        self._forget(pool, session_id)
 
     async def workers(self) -> list[WorkerStatus]:
         """See `AllocatorApi.workers`."""
@@ -142,13 +148,15 @@ class Allocator:
         while (grant := pool.next_grant()) is not None:
             ticket, worker = grant
             pool.hold(worker.name, ticket)  # before the first await, so that nobody else is given the slot
+            self._granting.add(ticket.session_id)
             try:
                 await self._grant(pool, ticket, worker)
-            except RedisError:
+            except (RedisError, Unavailable):
                 log.warning("redis_unavailable", during="grant", session_id=ticket.session_id)
-                pool.release(ticket.session_id)
-                pool.enqueue(ticket.model_copy(update={"priority": 0}))
+                self._put_back(pool, ticket)
                 return
+            finally:
+                self._granting.discard(ticket.session_id)
 
     async def _grant(self, pool: Pool, ticket: Ticket, worker: Slots) -> None:
         record = await self._store.get(ticket.tenant, ticket.session_id)
@@ -161,21 +169,30 @@ class Allocator:
         grant = Grant(
             session_id=ticket.session_id, tenant=ticket.tenant, model=ticket.model, epoch=epoch, deadline=deadline
         )
+        handle = self._handles.get(worker.name)
         try:
-            seq = await self._handles[worker.name].reserve(grant)
+            if handle is None:
+                raise WorkerGone(worker.name)
+            seq = await handle.reserve(grant)
         except WorkerGone:
             await self._lost(pool, worker.name)
-        except ClusterError as refusal:
+            await self._move(pool, ticket.tenant, ticket.session_id)
+        except Conflict as refusal:  # the worker knows better what it holds
             log.warning("reserve_refused", worker_id=worker.name, session_id=ticket.session_id, reason=str(refusal))
-            worker.draining = worker.draining or worker.free == 0
-            pool.release(ticket.session_id)
-            pool.enqueue(ticket)
+            self._put_back(pool, ticket)
+            with suppress(WorkerGone):
+                self._learn(pool, await self._handles[worker.name].watch(-1, 0))
         else:
             self._granted_at[ticket.session_id], self._granted_seq[ticket.session_id] = time.monotonic(), seq
             if (status := self._statuses.get(worker.name)) is not None:
                 self._learn(pool, status)  # it may be over already
             log.info("granted", worker_id=worker.name, session_id=ticket.session_id, epoch=epoch)
             metrics.ADMISSION.labels(ticket.model).observe(max(0.0, now - ticket.arrival))
+
+    def _put_back(self, pool: Pool, ticket: Ticket) -> None:
+        """A grant has failed: the session waits again, whether or not the queue is full."""
+        pool.release(ticket.session_id)
+        pool.enqueue(ticket.model_copy(update={"priority": 0}))
 
     async def _close_unasked(self, pool: Pool) -> None:
         limit = time.monotonic() - self._settings.limits.queue_poll_grace_s
@@ -233,6 +250,7 @@ class Allocator:
         if status.state is WorkerState.DRAINING:
             worker.draining = True
         held = {session.session_id for session in status.sessions}
+        worker.others = len(held - set(worker.sessions))
         for session_id in set(worker.sessions) - held:
             if status.seq >= self._granted_seq.get(session_id, status.seq + 1):  # not a word from before the grant
                 self._forget(pool, session_id)
@@ -266,11 +284,22 @@ class Allocator:
         for session_id in pool.gone(name):
             self._granted_at.pop(session_id, None)
             self._granted_seq.pop(session_id, None)
-            await self._move(pool, tenants[session_id], session_id)
+            if session_id not in self._granting:  # else its grant fails, and moves it
+                self._tasks.start(self._move(pool, tenants[session_id], session_id))
         log.warning("worker_gone", worker_id=name, sessions=len(tenants))
         self._kick.set()
 
     async def _move(self, pool: Pool, tenant: str, session_id: str) -> None:
+        while True:
+            try:
+                await self._requeue(pool, tenant, session_id)
+            except RedisError:
+                log.warning("redis_unavailable", during="move", session_id=session_id)
+                await asyncio.sleep(TICK_S)
+            else:
+                return
+
+    async def _requeue(self, pool: Pool, tenant: str, session_id: str) -> None:
         record = await self._store.get(tenant, session_id)
         if record is None or record.state not in HELD | {SessionState.PENDING}:
             return
@@ -281,6 +310,7 @@ class Allocator:
         await self._store.update(tenant, session_id, record.epoch, moves=record.moves + 1, worker="")
         log.warning("session_moves", session_id=session_id, moves=record.moves + 1)
         pool.enqueue(_ticket(record, priority=0))
+        self._kick.set()
 
     # --- recovery ---------------------------------------------------------------------------------------------------
 
@@ -288,13 +318,17 @@ class Allocator:
         """Rebuild the pools: workers from their names and words, the queue from Redis."""
         names = await self._backend.names()
         for pool in self._pools.values():
-            await asyncio.gather(*(self._readopt(pool, n) for n in names if n.startswith(self._prefix(pool))))
+            new = [n for n in names if n.startswith(self._prefix(pool)) and n not in self._handles]
+            await asyncio.gather(*(self._readopt(pool, name) for name in new))
         async for record in self._store.all_open():
             pool_of = self._pools.get(record.model)
             if pool_of is None or pool_of.holder(record.session_id):
                 continue
             fresh = record.state is SessionState.PENDING and not record.worker
-            pool_of.enqueue(_ticket(record, priority=1 if fresh else 0))
+            try:
+                pool_of.enqueue(_ticket(record, priority=1 if fresh else 0))
+            except QueueFull:
+                await self._end(record.tenant, record.session_id, "queue full")
         log.info("allocator_recovered", workers=len(self._handles))
 
     async def _readopt(self, pool: Pool, name: str) -> None:

@@ -159,7 +159,7 @@ class ClusterClient:
         record = await self._record(tenant, session_id)
         if not await self._redis_call(self._store.reopen(tenant, session_id)):
             raise Conflict(f"the session is {record.state.value}, not INACTIVE")
-        return await self._acquire(await self._record(tenant, session_id))
+        return await self._acquire(await self._record(tenant, session_id), otherwise=SessionState.INACTIVE)
 
     async def delete_session(self, tenant: str, session_id: str, reason: str | None) -> None:
         """End a session; again is no error. Raises NotFound."""
@@ -208,12 +208,12 @@ class ClusterClient:
 
     # --- small things -----------------------------------------------------------------------------------------------
 
-    async def _acquire(self, record: SessionRecord) -> Session:
+    async def _acquire(self, record: SessionRecord, otherwise: SessionState = SessionState.CLOSED) -> Session:
         fields = record.model_dump(include={"session_id", "tenant", "model"})
         try:
             place = await self._allocator.acquire(Ticket(**fields, arrival=time.time()))
         except BaseException:
-            await self._store.end(record.tenant, record.session_id, SessionState.CLOSED, "not admitted")
+            await self._store.end(record.tenant, record.session_id, otherwise, "not admitted")
             raise
         return self._view(await self._record(record.tenant, record.session_id), place)
 

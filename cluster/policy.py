@@ -30,11 +30,13 @@ class Slots:
     draining: bool = False
     sessions: dict[str, str] = field(default_factory=dict)
     """Tenant by session id."""
+    others: int = 0
+    """Sessions that it holds by its own word though the pool has released them."""
 
     @property
     def free(self) -> int:
         """Sessions that it could take now."""
-        return self.capacity - len(self.sessions) if self.ready and not self.draining else 0
+        return max(0, self.capacity - len(self.sessions) - self.others) if self.ready and not self.draining else 0
 
 
 @dataclass(frozen=True, slots=True)

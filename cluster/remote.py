@@ -17,7 +17,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError,
 from ray.util import list_named_actors
 from redis.asyncio import Redis
 
-from cluster import logs
+from cluster import logs, metrics
 from cluster.allocator import Allocator, worker_prefix
 from cluster.api import AllocatorApi, WorkerApi, WorkerGone
 from cluster.errors import Unavailable
@@ -100,6 +100,7 @@ class _RayAllocator(Allocator):
         logs.configure(settings.log_level)
         store = Store(Redis.from_url(redis_url), settings)
         super().__init__(settings, store, RayBackend(settings, redis_url))
+        metrics.serve(settings.metrics_port)
 
 
 _remote = cast(Any, ray.remote)  # its overloads do not know classes that inherit their methods

@@ -31,7 +31,7 @@ from models.contract import Message, Model, Stream
 from models.media import AudioSamples, Inputs, VideoFrames
 from wire.frames import Channel as WireChannel
 from wire.frames import ClientMessage, ModelMessage, PublishTrack, Refused, TrackPublished, UnpublishTrack
-from wire.http import SessionState
+from wire.http import SdpOffer, SessionState
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +68,7 @@ class Session:
         self._video, self._audio = self._outputs()
         self._meters = {name: metrics.OutputMeter(grant.model) for name in self._video}
         self._connections: dict[int, Connection] = {}
+        self._unused: dict[int, asyncio.TimerHandle] = {}
         self._publishers: dict[str, Connection] = {}
         self._opened: set[int] = set()
         self._counted = 0
@@ -121,7 +122,7 @@ class Session:
         self.end(FENCED)
 
     async def _end(self, reason: str, state: SessionState) -> None:
-        for timer in (self._grace, self._deadline):
+        for timer in (self._grace, self._deadline, *self._unused.values()):
             if timer is not None:
                 timer.cancel()
         if reason != FENCED:
@@ -163,6 +164,12 @@ class Session:
         """A fresh connection id, from 1002 to 9999."""
         return self._connect(secrets.choice([n for n in CONNECTION_IDS if n not in self._connections])).id
 
+    def offer(self, connection_id: int, offer: SdpOffer) -> None:
+        """Answer an offer; raises as `connection`, and InvalidOffer."""
+        self.connection(connection_id, create=True).offer(offer)
+        if (timer := self._unused.pop(connection_id, None)) is not None:
+            timer.cancel()
+
     def connection(self, connection_id: int, *, create: bool = False) -> Connection:
         """A connection by id. An offer may name one that this worker has never seen: a client that comes back.
 
@@ -188,7 +195,15 @@ class Session:
             listener=self,
         )
         self._connections[connection_id] = connection
+        grace_s = self._settings.limits.connect_grace_s
+        self._unused[connection_id] = asyncio.get_running_loop().call_later(grace_s, self._forget, connection_id)
         return connection
+
+    def _forget(self, connection_id: int) -> None:
+        """Nobody has made an offer on it."""
+        del self._unused[connection_id]
+        self._log.info("connection_unused", connection_id=connection_id)
+        del self._connections[connection_id]
 
     def opened(self, connection: Connection) -> None:
         """A connection is open: greet it, and generate for it."""

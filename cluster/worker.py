@@ -129,7 +129,7 @@ class Worker:
 
     async def offer(self, session_id: str, connection_id: int, offer: SdpOffer) -> None:
         """See `WorkerApi.offer`."""
-        self._session(session_id).connection(connection_id, create=True).offer(offer)
+        self._session(session_id).offer(connection_id, offer)
 
     async def answer(self, session_id: str, connection_id: int, wait_s: float) -> str | None:
         """See `WorkerApi.answer`."""

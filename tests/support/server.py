@@ -37,7 +37,7 @@ class Server:
     @contextmanager
     def start(cls, pools: Sequence[Mapping[str, object]] = POOLS) -> Iterator[Server]:
         """Start it, wait until it is ready, and end it with all its processes."""
-        port = _free_port()
+        port = free_port()
         log = Path(f"/tmp/llc-test-server-{port}.log")
         script = Path(sys.executable).with_name("longlive-cluster")
         own = {
@@ -105,7 +105,8 @@ def _command_line(process: Path) -> str:
         return ""  # it has ended meanwhile
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this machine that nothing listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,0 +1,61 @@
+"""`reactor-sdk` 0.8.0 (pure Python on aiortc, protocol v0 in JSON) as a script; see `scenario` for what it prints.
+
+Runs in an environment of its own: the two versions of the package cannot live in one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+from reactor_sdk import Reactor
+from scenario import Log, frame_reader, main
+
+
+class Python08:
+    """The SDK; everything happens on the loop's thread."""
+
+    def __init__(self, args: argparse.Namespace, log: Log) -> None:
+        self._log = log
+        self._look = frame_reader(args.model)
+        self._reactor = Reactor(model_name=args.model, api_key=args.api_key, api_url=args.url)
+        self._reactor.on_status(lambda status: log.write("status", status=status.value))
+        self._reactor.on_message(lambda message: log.write("message", type=message["type"], data=message["data"]))
+        self._reactor.on_error(lambda error: log.write("error", code=error.code, message=error.message))
+        self._reactor.on_frame(self._on_frame)
+
+    def _on_frame(self, rgb: np.ndarray) -> None:
+        self._log.write("frame", **self._look(rgb))
+
+    async def connect(self) -> str:
+        """Connect until `ready`; returns the session id. Commands sent before `ready` would be dropped."""
+        await self._reactor.connect()
+        await self._log.until("ready", lambda events: {"event": "status", "status": "ready"} in events)
+        session_id = self._reactor.get_session_id()
+        assert session_id is not None
+        return session_id
+
+    async def send(self, command: str, data: dict[str, Any]) -> None:
+        """Send a command; this protocol has no reply."""
+        await self._reactor.send_command(command, data)
+
+    async def publish(self) -> None:
+        """No scenario of this client publishes."""
+        raise NotImplementedError
+
+    async def disconnect(self) -> None:
+        """Disconnect; deletes the session."""
+        await self._reactor.disconnect()
+
+
+@asynccontextmanager
+async def open_client(args: argparse.Namespace, log: Log) -> AsyncIterator[Python08]:
+    """The client; there is nothing to free."""
+    yield Python08(args, log)
+
+
+if __name__ == "__main__":
+    main(open_client)

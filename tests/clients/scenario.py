@@ -1,0 +1,218 @@
+"""What every published client plays against the server, and the log of what it saw. Shared by the client scripts.
+
+The scripts run in different environments, so this file needs nothing but the standard library and numpy. Each script
+takes `--url --api-key --model`, plays the scenario of that model and prints one JSON object per line:
+
+    {"event": "status", "status": "ready"}          {"event": "connected", "session_id": "…"}
+    {"event": "sent", "command": "start"}           {"event": "message", "type": "state", "data": {…}}
+    {"event": "frame", "n": 17, "size": [320, 192]} {"event": "error", "code": "…", "message": "…"}
+    {"event": "done"}                               {"event": "failed", "waiting_for": "…", "reason": "…"}
+
+`n` is the number stamped into the picture, null where none can be read; pictures of `echo` carry `halves` instead, the
+mean RGB of the left and of the right half. The exit status is 0 only after `done`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+Event = dict[str, Any]
+Look = Callable[[np.ndarray], Event]
+"""What a `frame` event tells of a uint8 [h, w, 3] picture."""
+
+CHROMIUM = "/usr/bin/chromium"
+
+OPENING, SHOT, CUT = "a red dune at dawn", "the same dune at noon", "a harbour at night"
+SHOT_AT, CUT_AT, LAST_CHUNK = 1, 3, 5
+"""`session_chunk` of the soft shot and of the hard cut, and how many chunks are watched."""
+
+FRAMES_PER_CHUNK = 29
+DISCONNECT_S = 5
+WEBCAM_SIZE = (320, 240)
+"""Width and height of the published test picture: its left half is white, its right half black."""
+
+
+class ClientFailed(Exception):
+    """The SDK under test reported an error."""
+
+
+class Client(Protocol):
+    """One published SDK, reduced to what the scenarios need."""
+
+    async def connect(self) -> str:
+        """Connect until `ready`; returns the session id."""
+        ...
+
+    async def send(self, command: str, data: dict[str, Any]) -> None:
+        """Send a command."""
+        ...
+
+    async def publish(self) -> None:
+        """Publish the test picture as `webcam`."""
+        ...
+
+    async def disconnect(self) -> None:
+        """Disconnect for good."""
+        ...
+
+
+class Log:
+    """The events so far: printed as they come, and waited for."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.waiting_for = "the connection"
+        self._changed = asyncio.Event()
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Add an event. Call it on the loop's thread."""
+        entry = {"event": event, **fields}
+        sys.stdout.write(json.dumps(entry) + "\n")
+        sys.stdout.flush()
+        self.events.append(entry)
+        self._changed.set()
+
+    async def until(self, what: str, there: Callable[[list[Event]], bool]) -> None:
+        """Wait until `there` holds of the events; raises ClientFailed at the first error event."""
+        self.waiting_for = what
+        while not there(self.events):
+            if error := next((e for e in self.events if e["event"] == "error"), None):
+                raise ClientFailed(str(error))
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def messages(events: list[Event], kind: str) -> list[dict[str, Any]]:
+    """The data of all messages of one type, in order."""
+    return [e["data"] for e in events if e["event"] == "message" and e["type"] == kind]
+
+
+def _newest_stamp(events: list[Event]) -> int:
+    return max((e["n"] for e in events if e["event"] == "frame" and e["n"] is not None), default=-1)
+
+
+async def storyboard(client: Client, log: Log) -> None:
+    """Opening shot, soft shot, hard cut; then a refused command and a reset."""
+    log.write("connected", session_id=await client.connect())
+    await log.until("the state owed to a new connection", lambda events: bool(messages(events, "state")))
+    for command, data in (
+        ("set_shot", {"prompt": OPENING}),
+        ("schedule_shot", {"prompt": SHOT, "at_session_chunk": SHOT_AT}),
+        ("schedule_scene_cut", {"prompt": CUT, "at_session_chunk": CUT_AT}),
+        ("start", {}),
+    ):
+        await _send(client, log, command, data)
+    await log.until("the last chunk", lambda events: len(messages(events, "chunk_complete")) >= LAST_CHUNK)
+    await log.until("pictures after the cut", lambda events: _newest_stamp(events) >= CUT_AT * FRAMES_PER_CHUNK)
+    await _send(client, log, "set_shot", {"prompt": "  "})
+    await log.until("command_error", lambda events: bool(messages(events, "command_error")))
+    await _send(client, log, "reset", {})
+    await log.until("generation_reset", lambda events: bool(messages(events, "generation_reset")))
+    await log.until("the state after the reset", lambda events: not messages(events, "state")[-1]["started"])
+
+
+async def echo(client: Client, log: Log) -> None:
+    """Publish a picture, see it come back, invert it, see it come back inverted."""
+    log.write("connected", session_id=await client.connect())
+    await log.until("the effect in force", lambda events: bool(messages(events, "effect_changed")))
+    await log.until("a picture", lambda events: any(e["event"] == "frame" for e in events))
+    await client.publish()
+    await log.until("the published picture", lambda events: _shows(events, left_is_white=True))
+    await _send(client, log, "set_effect", {"effect": "invert"})
+    await log.until("the effect's change", lambda events: messages(events, "effect_changed")[-1]["effect"] == "invert")
+    await log.until("the inverted picture", lambda events: _shows(events, left_is_white=False))
+
+
+async def _send(client: Client, log: Log, command: str, data: dict[str, Any]) -> None:
+    log.write("sent", command=command)
+    await client.send(command, data)
+
+
+def _shows(events: list[Event], *, left_is_white: bool) -> bool:
+    """Whether the newest picture is the test picture, or its negative."""
+    halves = next(e["halves"] for e in reversed(events) if e["event"] == "frame")
+    bright, dark = halves if left_is_white else reversed(halves)
+    return min(bright) > 200 and max(dark) < 55
+
+
+SCENARIOS: dict[str, Callable[[Client, Log], Awaitable[None]]] = {"longlive-v2": storyboard, "echo": echo}
+
+
+# --- pictures -------------------------------------------------------------------------------------------------------
+
+
+def _stamp_reader() -> Callable[[np.ndarray], int | None]:
+    """`read` of the repository's `longlive/stamp.py`, loaded from its file: the package itself needs torch."""
+    path = Path(__file__).parents[2] / "longlive" / "stamp.py"
+    spec = importlib.util.spec_from_file_location("stamp", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.read
+
+
+def frame_reader(model: str) -> Look:
+    """What is to be seen of the pictures of `model`."""
+    if model == "echo":
+        return _halves
+    read = _stamp_reader()
+    return lambda rgb: {"n": read(rgb), "size": [rgb.shape[1], rgb.shape[0]]}
+
+
+def _halves(rgb: np.ndarray) -> Event:
+    height, width, _ = rgb.shape
+    left, right = (half.mean((0, 1)).round().astype(int).tolist() for half in np.split(rgb, [width // 2], axis=1))
+    return {"n": None, "size": [width, height], "halves": [left, right]}
+
+
+def webcam_picture() -> np.ndarray:
+    """The test picture as uint8 [h, w, 3]."""
+    width, height = WEBCAM_SIZE
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:, : width // 2] = 255
+    return picture
+
+
+# --- the script -----------------------------------------------------------------------------------------------------
+
+
+OpenClient = Callable[[argparse.Namespace, Log], AbstractAsyncContextManager[Client]]
+
+
+def main(open_client: OpenClient) -> None:
+    """Parse the command line, play the scenario of `--model` and disconnect; exit with 0 if all came to its end."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True, help="base URL of the server")
+    parser.add_argument("--api-key", required=True)
+    parser.add_argument("--model", required=True, choices=SCENARIOS)
+    parser.add_argument("--limit", type=float, default=30.0, help="give up after this many seconds")
+    args = parser.parse_args()
+    sys.exit(asyncio.run(_play(args, open_client)))
+
+
+async def _play(args: argparse.Namespace, open_client: OpenClient) -> int:
+    log = Log()
+    try:
+        async with open_client(args, log) as client:
+            try:
+                async with asyncio.timeout(args.limit):
+                    await SCENARIOS[args.model](client, log)
+            finally:  # also after a failure: the session would hold its worker for the next test
+                async with asyncio.timeout(DISCONNECT_S):
+                    await client.disconnect()
+    except (TimeoutError, ClientFailed) as error:
+        log.write("failed", waiting_for=log.waiting_for, reason=str(error) or "time is up")
+        return 1
+    log.write("done")
+    return 0
