@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 from pydantic import SecretStr, ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cluster.settings import Settings
 
@@ -96,7 +96,8 @@ def workers(as_json: Annotated[bool, typer.Option("--json", help="One JSON objec
         for status in statuses:
             typer.echo(status.model_dump_json())
         return
-    table = Table("worker", "model", "state", "sessions", "pid", "metrics port")
+    columns = ("worker", "model", "state", "sessions", "pid", "metrics port")
+    table = Table(*(Column(name, overflow="fold") for name in columns))
     for status in statuses:
         sessions = " ".join(held.session_id for held in status.sessions)
         table.add_row(

@@ -16,9 +16,9 @@ class Beat:
 
 
 BEATS = (
-    Beat("opening shot", 0, "A lone astronaut walks across a windswept red dune at golden hour, dust in the low sun."),
-    Beat("soft shot", 3, "The camera pulls back: the same astronaut, small now, before a vast crater on the horizon."),
-    Beat("hard cut", 6, "A neon-lit street in the rain at night, blue and violet reflections on the wet asphalt."),
+    Beat("opening shot", 0, "A red fox runs through a snowy forest at dawn, cinematic wide shot."),
+    Beat("soft shot", 3, "The fox stops at a frozen lake and looks at its reflection, close up."),
+    Beat("hard cut", 6, "A neon city street at night in the rain, people with umbrellas."),
 )
 CHUNKS = 9
 

@@ -154,8 +154,6 @@ class Worker:
 
     async def _load(self) -> None:
         device = "cuda:0" if self._pool.num_gpus else "cpu"
-        # Ray gives an actor without CPUs one OpenMP thread; a model on the CPU shall have the cores. torch reads this.
-        os.environ["OMP_NUM_THREADS"] = str(os.cpu_count() or 1)
         loop = asyncio.get_running_loop()
         (outcome,) = await asyncio.gather(
             loop.run_in_executor(self._executor, self._model.load, device), return_exceptions=True

@@ -1,0 +1,16 @@
+"""LongLive-2.0: endless video from text, directed chunk by chunk. Importing it imports no torch."""
+
+from __future__ import annotations
+
+from longlive.plug import LongLive
+from longlive.presets import find
+from models.contract import Model
+
+
+def model(preset: str) -> Model:
+    """The model `longlive-v2` in a preset; the entry point of the group `longlive_cluster.models`.
+
+    Raises:
+        ValueError: there is no such preset.
+    """
+    return LongLive(find(preset))

@@ -1,0 +1,1 @@
+"""Building blocks of Wan-family video models: torch, and nothing of ours."""
