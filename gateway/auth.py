@@ -1,0 +1,72 @@
+"""Who is asking: an API key on `/tokens`, a bearer token everywhere else, and whether the session is theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from gateway.claims import verify
+from gateway.deps import ClusterDep, SettingsDep
+from gateway.errors import InvalidApiKey, InvalidToken, Unauthorized
+from gateway.scope import Scope
+
+_api_key = APIKeyHeader(name="Reactor-API-Key", auto_error=False, description="An API key (`rk_…`).")
+_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token from `POST /tokens`.")
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An account and what its token may do."""
+
+    tenant: str
+    scope: Scope
+
+
+@dataclass(frozen=True, slots=True)
+class OwnSession:
+    """A session id that the asker may operate."""
+
+    tenant: str
+    session_id: str
+
+
+async def _key_holder(
+    request: Request, cluster: ClusterDep, raw_key: Annotated[str | None, Security(_api_key)] = None
+) -> str:
+    key = await cluster.resolve_key(raw_key) if raw_key else None
+    if key is None:
+        raise InvalidApiKey("the API key is missing or not known")
+    request.state.tenant = key.key_id
+    return key.key_id
+
+
+async def _principal(
+    request: Request,
+    cluster: ClusterDep,
+    settings: SettingsDep,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+) -> Principal:
+    if credentials is None:
+        raise Unauthorized("a bearer token is needed")
+    claims = verify(credentials.credentials, settings.cluster, await cluster.jwt_secret())
+    if not await cluster.key_is_live(claims.tenant):
+        raise InvalidToken("the token's API key was revoked")
+    request.state.tenant = claims.tenant
+    return Principal(claims.tenant, Scope(claims.details))
+
+
+KeyHolderDep = Annotated[str, Depends(_key_holder)]
+PrincipalDep = Annotated[Principal, Depends(_principal)]
+
+
+async def _own_session(session_id: str, principal: PrincipalDep, cluster: ClusterDep) -> OwnSession:
+    """A foreign session is the cluster's 404; one outside the token's scope a 403."""
+    if not principal.scope.covers_account:
+        principal.scope.check_operate(await cluster.get_session(principal.tenant, session_id))
+    return OwnSession(principal.tenant, session_id)
+
+
+OwnSessionDep = Annotated[OwnSession, Depends(_own_session)]

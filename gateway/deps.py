@@ -1,0 +1,34 @@
+"""What the routes ask for by type: the cluster, the settings, the metrics of this app.
+
+All are coroutines, as FastAPI sends a plain function through a thread.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from cluster.client import ClusterClient
+from cluster.settings import Settings
+from gateway.metrics import Metrics
+
+
+async def _cluster(request: Request) -> ClusterClient:
+    cluster: ClusterClient = request.app.state.cluster
+    return cluster
+
+
+async def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+async def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+ClusterDep = Annotated[ClusterClient, Depends(_cluster)]
+SettingsDep = Annotated[Settings, Depends(_settings)]
+MetricsDep = Annotated[Metrics, Depends(_metrics)]
