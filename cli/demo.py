@@ -21,6 +21,7 @@ from cli.storyboard import BEATS, CHUNKS, Beat, beat_of, verdict
 from cluster.client import ClusterClient
 from cluster.settings import Settings
 from longlive import stamp
+from longlive.spec import FPS, FRAMES_PER_CHUNK
 
 MODEL = "longlive-v2"
 PLAY_TIMEOUT_S = 60.0
@@ -43,6 +44,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self.status = "disconnected"
+        self.failure = ""
         self.messages: list[dict[str, Any]] = []
         self.pictures: list[tuple[int, Picture]] = []
         self._recent: deque[float] = deque()
@@ -82,9 +84,8 @@ class Watcher:
 
 async def play(url: str, key: str, settings: Settings, console: Console) -> bool:
     """Play the storyboard at `url`; True if frames came and every beat fired where it was planned."""
-    from reactor_sdk import Reactor
+    from reactor_sdk import Reactor, ReactorError
 
-    spec_fps, per_chunk = 24, 29
     cluster = await ClusterClient.connect(settings)
     watcher = Watcher()
     loop = asyncio.get_running_loop()
@@ -100,15 +101,18 @@ async def play(url: str, key: str, settings: Settings, console: Console) -> bool
         try:
             await reactor.connect()
             await _direct(reactor)
-            await _watch(watcher, CHUNKS * per_chunk)
+            await _watch(watcher, CHUNKS * FRAMES_PER_CHUNK)
             await reactor.send_command("reset", {})
             await reactor.disconnect()
+        except ReactorError as error:
+            watcher.failure = f"{error.code}: {error}"
         finally:
             shown.cancel()
+            await asyncio.gather(shown, return_exceptions=True)
             reactor.close()
             live.update(board.table())
             await cluster.close()
-    return _report(watcher, url, key, spec_fps, per_chunk, console)
+    return _report(watcher, url, key, console)
 
 
 async def _direct(reactor: Any) -> None:
@@ -173,31 +177,31 @@ async def _engine_seconds(http: httpx.AsyncClient, cluster: ClusterClient) -> fl
     return total
 
 
-def _report(watcher: Watcher, url: str, key: str, fps: int, per_chunk: int, console: Console) -> bool:
+def _report(watcher: Watcher, url: str, key: str, console: Console) -> bool:
     console.print()
     numbers = [number for number, _ in watcher.pictures]
-    wrong = verdict(watcher.messages)
-    expected = CHUNKS * per_chunk
+    wrong = [watcher.failure] if watcher.failure else verdict(watcher.messages)
+    expected = CHUNKS * FRAMES_PER_CHUNK
     seen = len({n for n in numbers if n < expected})
     if seen < (1 - LOST_SHARE) * expected:
         wrong.append(f"only {seen} of {expected} pictures came")
     if numbers != sorted(numbers):
         wrong.append("pictures came out of order")
     if watcher.pictures:
-        write_video(Path("demo.mp4"), [rgb for _, rgb in watcher.pictures], fps)
-        write_sheet(Path("demo.png"), _by_beat(watcher.pictures, per_chunk))
+        write_video(Path("demo.mp4"), [rgb for _, rgb in watcher.pictures], FPS)
+        write_sheet(Path("demo.png"), _by_beat(watcher.pictures))
         console.print(f"{seen} of {expected} pictures, in order; written: demo.mp4, demo.png", highlight=False)
     for line in wrong:
         console.print(f"not as planned: {line}", style="red", highlight=False)
     if not wrong:
         console.print("every beat fired where it was planned", style="green")
-    console.print(f"\nthe cluster answers at {url}, its page too; with the SDK:", highlight=False)
+    console.print(f"\nthe page: {url}/#key={key}\nthe SDK:", highlight=False, soft_wrap=True)
     console.print(SNIPPET.format(model=MODEL, key=key, url=url), highlight=False, soft_wrap=True)
     return not wrong
 
 
-def _by_beat(pictures: list[tuple[int, Picture]], per_chunk: int) -> dict[Beat, list[Picture]]:
+def _by_beat(pictures: list[tuple[int, Picture]]) -> dict[Beat, list[Picture]]:
     rows: dict[Beat, list[Picture]] = {beat: [] for beat in BEATS}
     for number, rgb in pictures:
-        rows[beat_of(number // per_chunk)].append(rgb)
+        rows[beat_of(number // FRAMES_PER_CHUNK)].append(rgb)
     return rows

@@ -132,6 +132,7 @@ export class Reactor {
     this.#status("connecting");
     await this.#openPeer(session, signal);
     this.#status("live");
+    this.#handlers.onSession?.((await this.#api(`/${this.sessionId}`, { signal })).body);
   }
 
   async #untilReady(signal) {
