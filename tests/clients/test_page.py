@@ -44,7 +44,7 @@ async def test_plays_what_it_is_told(page: Page, server: Server):
     await page.get_by_label("API key or token").fill(server.api_key)
     await page.get_by_label("Model").select_option("longlive-v2")
     await page.get_by_role("button", name="Connect", exact=True).click()
-    await expect(page.get_by_role("status")).to_have_text("Live")
+    await expect(page.locator("#status")).to_have_text("Live")
 
     await page.get_by_label("Prompt").fill("a red dune")
     await page.get_by_role("button", name="Set shot").click()
@@ -61,7 +61,7 @@ async def test_plays_what_it_is_told(page: Page, server: Server):
     await page.get_by_role("button", name="Reset").click()
     await expect(page.locator("#playing")).to_have_text("stopped")
     await page.get_by_role("button", name="Disconnect").click()
-    await expect(page.get_by_role("status")).to_have_text("Not connected")
+    await expect(page.locator("#status")).to_have_text("Not connected")
 
 
 async def test_says_what_is_wrong_with_a_key(page: Page):
