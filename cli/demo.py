@@ -141,8 +141,14 @@ class Board:
 
     def table(self) -> Table:
         """The table as it stands."""
-        columns = ("state", "chunk", "beat", "prompt", "ms per chunk", "fps received")
-        table = Table(*(Column(name, no_wrap=True) for name in columns))
+        table = Table(
+            Column("state", width=12),
+            "chunk",
+            Column("beat", width=12),
+            Column("prompt", no_wrap=True),
+            Column("ms per chunk", width=6),
+            Column("fps received", width=8),
+        )
         for row in [*self._rows, (self._watcher.status, "", "", "", "", "")]:
             table.add_row(*row)
         return table
@@ -157,7 +163,7 @@ class Board:
                     took, self._engine_s = spent - self._engine_s, spent
                     beat = beat_of(chunk["session_chunk"] - 1)
                     fired = beat.kind if beat.at == chunk["session_chunk"] - 1 else ""
-                    cells = ("generating", str(int(chunk["session_chunk"])), fired, chunk["active_prompt"][:30] + "…")
+                    cells = ("generating", str(int(chunk["session_chunk"])), fired, chunk["active_prompt"])
                     self._rows.append((*cells, f"{1000 * took:.0f}", str(self._watcher.fps)))
                 live.update(self.table())
 

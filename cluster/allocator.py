@@ -18,7 +18,7 @@ from cluster import metrics
 from cluster.api import WorkerApi, WorkerGone, WorkerState, WorkerStatus
 from cluster.errors import Conflict, QueueFull, Unavailable, UnknownModel
 from cluster.policy import Place, Pool, Slots, by_model
-from cluster.records import HELD, Grant, SessionRecord, Ticket
+from cluster.records import Grant, SessionRecord, Ticket
 from cluster.settings import PoolSettings, Settings
 from cluster.store import Store
 from cluster.tasks import Tasks
@@ -68,6 +68,7 @@ class Allocator:
         self._granted_seq: dict[str, int] = {}
         self._asked_at: dict[str, float] = {}
         self._granting: set[str] = set()
+        self._moving: set[str] = set()
         self._kick = asyncio.Event()
         self._recovered = asyncio.Event()
         self._count = 0
@@ -80,6 +81,7 @@ class Allocator:
         """See `AllocatorApi.acquire`."""
         await self._recovered.wait()
         pool = self._pool(ticket.model)
+        await self._drop_former_hold(pool, ticket)
         pool.enqueue(ticket)
         self._asked_at[ticket.session_id] = time.monotonic()
         await self._serve(pool)
@@ -131,7 +133,8 @@ class Allocator:
             self._kick.clear()
             await self._tick()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._kick.wait(), TICK_S)
+                async with asyncio.timeout(TICK_S):  # `wait_for` can lose the cancellation that ends this loop
+                    await self._kick.wait()
 
     async def _tick(self) -> None:
         for model, pool in self._pools.items():
@@ -160,10 +163,12 @@ class Allocator:
 
     async def _grant(self, pool: Pool, ticket: Ticket, worker: Slots) -> None:
         record = await self._store.get(ticket.tenant, ticket.session_id)
+        if record is not None and ticket.session_id in self._moving:
+            await self._count_move(record)
         now = time.time()
         epoch = await self._store.grant(ticket.tenant, ticket.session_id, worker.name, now)
         if record is None or epoch == 0:
-            pool.release(ticket.session_id)
+            self._forget(pool, ticket.session_id)
             return
         deadline = (record.started_at or now) + record.max_duration_s
         grant = Grant(
@@ -175,8 +180,8 @@ class Allocator:
                 raise WorkerGone(worker.name)
             seq = await handle.reserve(grant)
         except WorkerGone:
-            await self._lost(pool, worker.name)
-            await self._move(pool, ticket.tenant, ticket.session_id)
+            self._lost(pool, worker.name)
+            self._move(pool, ticket.tenant, ticket.session_id)
         except Conflict as refusal:  # the worker knows better what it holds
             log.warning("reserve_refused", worker_id=worker.name, session_id=ticket.session_id, reason=str(refusal))
             self._put_back(pool, ticket)
@@ -188,6 +193,17 @@ class Allocator:
                 self._learn(pool, status)  # it may be over already
             log.info("granted", worker_id=worker.name, session_id=ticket.session_id, epoch=epoch)
             metrics.ADMISSION.labels(ticket.model).observe(max(0.0, now - ticket.arrival))
+
+    async def _drop_former_hold(self, pool: Pool, ticket: Ticket) -> None:
+        """A session that was reopened at once: its former worker's word that it has ended is still on its way."""
+        if pool.holder(ticket.session_id) is None or ticket.session_id in self._granting:
+            return
+        try:
+            record = await self._store.get(ticket.tenant, ticket.session_id)
+        except RedisError as error:
+            raise Unavailable("the session registry does not answer") from error
+        if record is not None and not record.worker and ticket.session_id not in self._granting:
+            self._forget(pool, ticket.session_id)
 
     def _put_back(self, pool: Pool, ticket: Ticket) -> None:
         """A grant has failed: the session waits again, whether or not the queue is full."""
@@ -235,7 +251,7 @@ class Allocator:
                     seq = status.seq
                     self._learn(pool, status)
         except WorkerGone:
-            await self._lost(pool, name)
+            self._lost(pool, name)
 
     def _learn(self, pool: Pool, status: WorkerStatus) -> None:
         self._statuses[status.name] = status
@@ -266,7 +282,8 @@ class Allocator:
             if status is None or status.state is WorkerState.LOADING:
                 continue
             try:
-                await asyncio.wait_for(handle.ping(), interval)
+                async with asyncio.timeout(interval):
+                    await handle.ping()
                 missed = 0
             except TimeoutError:
                 missed += 1
@@ -275,42 +292,34 @@ class Allocator:
         log.error("worker_hangs", worker_id=name, missed=missed)
         await self._backend.kill(name)
 
-    async def _lost(self, pool: Pool, name: str) -> None:
+    def _lost(self, pool: Pool, name: str) -> None:
         """A worker has ended: its sessions queue again, before new ones."""
         if self._handles.pop(name, None) is None:
             return
         self._statuses.pop(name, None)
         tenants = dict(pool.workers[name].sessions) if name in pool.workers else {}
         for session_id in pool.gone(name):
-            self._granted_at.pop(session_id, None)
-            self._granted_seq.pop(session_id, None)
-            if session_id not in self._granting:  # else its grant fails, and moves it
-                self._tasks.start(self._move(pool, tenants[session_id], session_id))
+            if session_id not in self._granting:  # else its grant fails, and it queues then
+                self._move(pool, tenants[session_id], session_id)
         log.warning("worker_gone", worker_id=name, sessions=len(tenants))
         self._kick.set()
 
-    async def _move(self, pool: Pool, tenant: str, session_id: str) -> None:
-        while True:
-            try:
-                await self._requeue(pool, tenant, session_id)
-            except RedisError:
-                log.warning("redis_unavailable", during="move", session_id=session_id)
-                await asyncio.sleep(TICK_S)
-            else:
-                return
+    def _move(self, pool: Pool, tenant: str, session_id: str) -> None:
+        self._granted_at.pop(session_id, None)
+        self._granted_seq.pop(session_id, None)
+        self._moving.add(session_id)
+        model = pool.settings.model
+        metrics.MOVED.labels(model).inc()
+        log.warning("session_moves", session_id=session_id)
+        pool.enqueue(Ticket(session_id=session_id, tenant=tenant, model=model, arrival=time.time(), priority=0))
 
-    async def _requeue(self, pool: Pool, tenant: str, session_id: str) -> None:
-        record = await self._store.get(tenant, session_id)
-        if record is None or record.state not in HELD | {SessionState.PENDING}:
-            return
-        metrics.MOVED.labels(record.model).inc()
+    async def _count_move(self, record: SessionRecord) -> None:
+        """Note in the record that the session has lost a worker; end it if that was one too many."""
         if record.moves >= MAX_MOVES:
-            await self._end(tenant, session_id, "too many workers lost")
-            return
-        await self._store.update(tenant, session_id, record.epoch, moves=record.moves + 1, worker="")
-        log.warning("session_moves", session_id=session_id, moves=record.moves + 1)
-        pool.enqueue(_ticket(record, priority=0))
-        self._kick.set()
+            await self._end(record.tenant, record.session_id, "too many workers lost")
+        else:
+            await self._store.update(record.tenant, record.session_id, record.epoch, moves=record.moves + 1, worker="")
+        self._moving.discard(record.session_id)
 
     # --- recovery ---------------------------------------------------------------------------------------------------
 
@@ -334,7 +343,8 @@ class Allocator:
     async def _readopt(self, pool: Pool, name: str) -> None:
         try:
             handle = await self._backend.get(name)
-            status = await asyncio.wait_for(handle.watch(-1, 0), MISSED_PINGS * self._settings.limits.heartbeat_s)
+            async with asyncio.timeout(MISSED_PINGS * self._settings.limits.heartbeat_s):
+                status = await handle.watch(-1, 0)
         except WorkerGone:
             return
         except TimeoutError:
@@ -353,6 +363,7 @@ class Allocator:
         since = self._granted_at.pop(session_id, None)
         self._asked_at.pop(session_id, None)
         self._granted_seq.pop(session_id, None)
+        self._moving.discard(session_id)
         pool.cancel(session_id)
         pool.release(session_id, time.monotonic() - since if since is not None else None)
         self._kick.set()

@@ -67,11 +67,14 @@ class Worker:
         """See `WorkerApi.watch`."""
         if self._seq == seq:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    await self._changed.wait()
         return self.status()
 
     async def reserve(self, grant: Grant) -> int:
         """See `WorkerApi.reserve`."""
+        if (former := self._sessions.get(grant.session_id)) is not None:
+            await asyncio.shield(former.end(FENCED))  # its epoch is over
         if self._draining or self._replica is None or len(self._sessions) >= self._pool.sessions_per_worker:
             raise Conflict(f"worker {self.name} takes nothing now")
         session = Session(

@@ -1,0 +1,132 @@
+"""Redis of a test's own, and a cluster in this process with whoever connects to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from cluster.records import Grant, SessionRecord
+from cluster.redis_server import EmbeddedRedis
+from cluster.settings import LimitSettings, PoolSettings, Settings
+from cluster.store import Store
+from tests.support.local import LocalCluster
+from tests.support.rtc_client import WAIT_S, RtcClient
+from tests.support.waiting import eventually
+from wire.http import CreateSession, ModelRef, Session, SessionState
+
+TENANT = "key_tenant"
+
+MakeRecord = Callable[..., SessionRecord]
+
+
+@pytest.fixture
+async def redis(redis_server: EmbeddedRedis) -> AsyncIterator[Redis]:
+    async with Redis.from_url(redis_server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def store(redis: Redis, settings: Settings) -> Store:
+    return Store(redis, settings)
+
+
+@pytest.fixture
+def make_record() -> MakeRecord:
+    """A record of a new session; keywords replace its fields."""
+
+    def make(session_id: str = "s1", **fields: Any) -> SessionRecord:
+        defaults = {
+            "tenant": TENANT,
+            "model": "echo",
+            "state": SessionState.PENDING,
+            "created_at": time.time(),
+            "max_duration_s": 60,
+        }
+        return SessionRecord(session_id=session_id, **(defaults | fields))
+
+    return make
+
+
+@pytest.fixture
+async def grant(store: Store, make_record: MakeRecord) -> Grant:
+    """A session in Redis, given to a worker."""
+    record = make_record()
+    await store.create(record)
+    epoch = await store.grant(record.tenant, record.session_id, "w1", time.time())
+    deadline = time.time() + record.max_duration_s
+    return Grant(session_id=record.session_id, tenant=TENANT, model=record.model, epoch=epoch, deadline=deadline)
+
+
+class Scene:
+    """A cluster, and its clients."""
+
+    def __init__(self, local: LocalCluster) -> None:
+        self.local = local
+        self.client = local.client
+        self.viewers: list[RtcClient] = []
+
+    async def create(self, model: str = "echo", tenant: str = TENANT, **more: Any) -> Session:
+        """A new session, wherever it stands."""
+        return await self.client.create_session(tenant, CreateSession(model=ModelRef(name=model)), **more)
+
+    async def opened(self, model: str = "echo", tenant: str = TENANT, **more: Any) -> str:
+        """The id of a new session that a worker holds."""
+        await self.local.idle(model)
+        session_id = (await self.create(model, tenant, **more)).session_id
+        await self.held(session_id, tenant)
+        return session_id
+
+    async def held(self, session_id: str, tenant: str = TENANT) -> None:
+        """Wait for a worker."""
+
+        async def waiting_for_clients() -> bool:
+            return (await self.client.get_session(tenant, session_id)).state is SessionState.WAITING
+
+        await eventually(waiting_for_clients)
+
+    async def state(self, session_id: str) -> SessionState:
+        return (await self.client.get_session(TENANT, session_id)).state
+
+    async def join(self, session_id: str, connection_id: int | None = None, **more: Any) -> RtcClient:
+        """A client that is connected; it watches from the first picture on."""
+        viewer = RtcClient(**more)
+        self.viewers.append(viewer)
+        if connection_id is None:
+            connection_id = await self.client.create_connection(TENANT, session_id)
+        viewer.connection_id = connection_id
+        await self.client.offer(TENANT, session_id, connection_id, await viewer.offer())
+        answer = await self.client.answer(TENANT, session_id, connection_id, WAIT_S)
+        assert answer is not None
+        await viewer.accept(answer)
+        for track in viewer.received:
+            viewer.notify("resume_track", track)
+        return viewer
+
+    async def close(self) -> None:
+        for viewer in self.viewers:
+            await viewer.close()
+        await self.local.close()
+
+
+Launch = Callable[..., Scene]
+
+
+@pytest.fixture
+async def launch(settings: Settings, redis_server: EmbeddedRedis) -> AsyncIterator[Launch]:
+    """Starts clusters: `launch(PoolSettings(...), max_queue=1)`; keywords are limits."""
+    started: list[Scene] = []
+
+    def start(*pools: PoolSettings, **limits: Any) -> Scene:
+        changes = {"pools": pools or (PoolSettings(model="echo", min_warm=1, max_workers=1),)}
+        changes["limits"] = LimitSettings(**(settings.limits.model_dump() | limits))
+        scene = Scene(LocalCluster(settings.model_copy(update=changes), redis_server.url))
+        started.append(scene)
+        return scene
+
+    yield start
+    for scene in started:
+        await scene.close()

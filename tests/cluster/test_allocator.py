@@ -1,0 +1,639 @@
+"""The queue and the workers behind it: who waits, who is served, and what happens when parts die."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from itertools import groupby
+from typing import Any
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from cluster.allocator import MAX_MOVES, MISSED_PINGS, Allocator
+from cluster.api import WorkerGone, WorkerState
+from cluster.errors import NotReady, QueueFull, QuotaExceeded, Unavailable, UnknownModel
+from cluster.records import Grant, SessionRecord
+from cluster.settings import PoolSettings
+from longlive import stamp
+from models.contract import Replica
+from models.echo import EchoModel
+from tests.support.local import LocalCluster, LocalWorker
+from tests.support.rtc_client import Received
+from tests.support.waiting import eventually, settle
+from wire.http import CreateSession, ModelRef, SessionState
+
+TENANT = "key_tenant"
+ECHO = PoolSettings(model="echo", min_warm=1, max_workers=1)
+ONE_AND_A_SPARE = PoolSettings(model="echo", min_warm=1, max_workers=2)
+
+
+def handles(local: LocalCluster) -> list[LocalWorker]:
+    return list(local.backend.workers.values())
+
+
+def held(local: LocalCluster) -> Counter[str]:
+    """Sessions by how many live workers hold them."""
+    return Counter(session_id for handle in handles(local) for session_id in handle.worker._sessions)
+
+
+async def record_of(scene, session_id: str) -> SessionRecord:
+    return await scene.local.store.get(TENANT, session_id)
+
+
+async def held_by(scene, session_id: str, epoch: int) -> SessionRecord:
+    """Wait until a worker holds the session under this epoch."""
+
+    async def reached() -> SessionRecord | None:
+        record = await record_of(scene, session_id)
+        return record if record.epoch == epoch and record.state is SessionState.WAITING else None
+
+    return await eventually(reached)
+
+
+async def in_state(scene, session_id: str, state: SessionState) -> SessionRecord:
+    async def reached() -> SessionRecord | None:
+        record = await record_of(scene, session_id)
+        return record if record.state is state else None
+
+    return await eventually(reached)
+
+
+def bury(scene, session_id: str) -> str:
+    """Have the session's worker die; its name."""
+    name = scene.local.worker_of(session_id).name
+    scene.local.backend.bury(name)
+    return name
+
+
+def numbers(received: Received) -> list[int | None]:
+    return [number for number, _ in groupby(stamp.read(picture) for picture in received.pictures)]
+
+
+# --- the queue ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fast
+async def test_the_first_is_served_the_others_wait_in_order(launch):
+    scene = launch(ECHO)
+    first = await scene.opened()
+    second, third = await scene.create(), await scene.create()
+    assert [(s.state, s.queue.position) for s in (second, third)] == [
+        (SessionState.PENDING, 0),
+        (SessionState.PENDING, 1),
+    ]
+    assert second.capabilities is None
+    assert second.selected_transport is None
+    with pytest.raises(NotReady):
+        await scene.client.create_connection(TENANT, second.session_id)
+    await scene.client.delete_session(TENANT, first, None)
+    await scene.held(second.session_id)
+    view = await scene.client.get_session(TENANT, second.session_id)
+    assert view.capabilities is not None
+    assert view.selected_transport is not None
+    assert view.queue is None
+    waiting = await scene.client.get_session(TENANT, third.session_id)
+    assert waiting.queue.position == 0
+    assert held(scene.local) == {second.session_id: 1}
+
+
+@pytest.mark.fast
+async def test_who_gives_up_waiting_leaves_the_queue(launch):
+    scene = launch(ECHO)
+    first = await scene.opened()
+    second, third = await scene.create(), await scene.create()
+    await scene.client.delete_session(TENANT, second.session_id, None)
+    assert (await scene.client.get_session(TENANT, third.session_id)).queue.position == 0
+    await scene.client.delete_session(TENANT, first, None)
+    await scene.held(third.session_id)
+    assert await scene.state(second.session_id) is SessionState.CLOSED
+
+
+@pytest.mark.fast
+async def test_a_full_queue_refuses_and_creates_nothing(launch):
+    scene = launch(ECHO, max_queue=1)
+    await scene.opened()
+    waiting = await scene.create()
+    with pytest.raises(QueueFull) as refusal:
+        await scene.create()
+    assert refusal.value.retry_after_s > 0
+    assert len(await scene.client.list_sessions(TENANT)) == 2
+    assert (await scene.client.get_session(TENANT, waiting.session_id)).queue.position == 0
+
+
+@pytest.mark.fast
+async def test_a_session_that_cannot_be_restarted_now_can_be_restarted_later(launch):
+    scene = launch(ECHO, max_queue=0)
+    session_id = await scene.opened()
+    await scene.local.worker_of(session_id)._sessions[session_id].end("no client", SessionState.INACTIVE)
+    other = await scene.opened()
+    with pytest.raises(QueueFull):
+        await scene.client.restart_session(TENANT, session_id)
+    assert await scene.state(session_id) is SessionState.INACTIVE
+    await scene.client.delete_session(TENANT, other, None)
+    await scene.client.restart_session(TENANT, session_id)
+    await scene.held(session_id)
+
+
+@pytest.mark.fast
+async def test_quota_and_unknown_models_create_nothing(launch):
+    scene = launch(ECHO, max_sessions_per_tenant=1)
+    first = await scene.opened()
+    with pytest.raises(QuotaExceeded):
+        await scene.create()
+    for model in ("longlive-v2", "no-such-model"):
+        with pytest.raises(UnknownModel):
+            await scene.create(model, "key_other")
+    assert await scene.client.list_sessions("key_other") == []
+    assert (await scene.create("owner/echo", "key_other")).state is SessionState.PENDING, "another tenant has its own"
+    await scene.client.delete_session(TENANT, first, None)
+    assert await scene.create()
+
+
+@pytest.mark.fast
+async def test_a_waiter_that_nobody_asks_about_is_closed(launch):
+    scene = launch(ECHO, queue_poll_grace_s=0.3)
+    await scene.opened()
+    forgotten, asked = await scene.create(), await scene.create()
+
+    async def closed_while_the_other_asks() -> bool:
+        await scene.client.get_session(TENANT, asked.session_id)
+        return (await record_of(scene, forgotten.session_id)).state is SessionState.CLOSED
+
+    await eventually(closed_while_the_other_asks)
+    assert (await record_of(scene, forgotten.session_id)).reason == "client vanished while waiting"
+    assert (await scene.client.get_session(TENANT, asked.session_id)).queue.position == 0
+
+
+@pytest.mark.fast
+async def test_asking_twice_is_asking_once(launch):
+    scene = launch(ECHO)
+    await scene.opened()
+    session = await scene.create()
+    record = await record_of(scene, session.session_id)
+    await scene.client._acquire(record)
+    view = await scene.client._acquire(record)
+    assert view.queue.position == 0
+    assert len(scene.local.allocator._pools["echo"].waiting) == 1
+
+
+@pytest.mark.fast
+async def test_sessions_share_a_worker_with_slots_and_workers_come_and_go_with_them(launch):
+    scene = launch(PoolSettings(model="echo", max_workers=2, sessions_per_worker=2))
+    sessions = [(await scene.create()).session_id for _ in range(3)]
+    for session_id in sessions:
+        await scene.held(session_id)
+    assert sorted(len(handle.worker._sessions) for handle in handles(scene.local)) == [1, 2]
+    for session_id in sessions:
+        await scene.client.delete_session(TENANT, session_id, None)
+    await eventually(lambda: not scene.local.backend.workers)
+    assert await scene.client.workers() == []
+    again = (await scene.create()).session_id
+    await scene.held(again)
+
+
+# --- races ----------------------------------------------------------------------------------------------------------
+
+
+class Reserving:
+    """Stands between the allocator and a worker and holds `reserve` back."""
+
+    def __init__(self, handle: LocalWorker) -> None:
+        self._handle = handle
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def reserve(self, grant: Grant) -> int:
+        self.asked.set()
+        await self.go_on.wait()
+        return await self._handle.reserve(grant)
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self._handle, method)
+
+
+def stand_between(scene) -> Reserving:
+    (handle,) = handles(scene.local)
+    between = Reserving(handle)
+    scene.local.allocator._handles[handle.worker.name] = between
+    return between
+
+
+@pytest.mark.fast
+async def test_deleted_while_it_is_granted_it_leaves_the_slot_free(launch):
+    scene = launch(ECHO)
+    await scene.local.idle("echo")
+    between = stand_between(scene)
+    creating = asyncio.create_task(scene.create())
+    await between.asked.wait()
+    (record,) = await scene.local.store.open_of(TENANT)
+    await scene.client.delete_session(TENANT, record.session_id, None)
+    between.go_on.set()
+    assert (await creating).state is SessionState.CLOSED
+    assert held(scene.local) == {}
+    assert await scene.opened()
+    assert len(scene.local.backend.workers) == 1
+
+
+@pytest.mark.fast
+async def test_a_worker_that_holds_more_than_the_pool_knows_is_left_in_peace_and_used_again(launch):
+    scene = launch(ECHO)
+    await scene.local.idle("echo")
+    session_id = await scene.opened()
+    scene.local.allocator._forget(scene.local.allocator._pools["echo"], session_id)
+    waiting = await scene.create()
+    assert (waiting.state, waiting.queue.position) == (SessionState.PENDING, 0)
+    await settle()
+    assert held(scene.local) == {session_id: 1}
+    await scene.local.worker_of(session_id).close(session_id, "done")
+    await scene.held(waiting.session_id)
+    assert len(scene.local.backend.workers) == 1
+
+
+@pytest.mark.fast
+async def test_restarted_before_the_worker_has_said_that_it_ended(launch, monkeypatch):
+    scene = launch(ECHO)
+    session_id = await scene.opened()
+    worker = scene.local.worker_of(session_id)
+    with monkeypatch.context() as late:
+        late.setattr(worker, "_bump", lambda: None)
+        await worker._sessions[session_id].end("no client", SessionState.INACTIVE)
+        assert scene.local.allocator._pools["echo"].holder(session_id) is not None
+        await scene.client.restart_session(TENANT, session_id)
+    worker._bump()
+    await scene.held(session_id)
+    assert held(scene.local) == {session_id: 1}
+
+
+@pytest.mark.fast
+async def test_restarted_while_the_worker_is_still_ending_it(launch, monkeypatch):
+    scene = launch(PoolSettings(model="echo", min_warm=1, sessions_per_worker=2))
+    session_id = await scene.opened()
+    worker = scene.local.worker_of(session_id)
+    former = worker._sessions[session_id]
+    output = former._video["main_video"]
+    closing, go_on, close = asyncio.Event(), asyncio.Event(), output.close
+
+    async def slowly() -> None:
+        closing.set()
+        await go_on.wait()
+        await close()
+
+    monkeypatch.setattr(output, "close", slowly)
+    ending = former.end("no client", SessionState.INACTIVE)
+    await closing.wait()
+    restarting = asyncio.create_task(scene.client.restart_session(TENANT, session_id))
+    await eventually(lambda: session_id in scene.local.allocator._granting)
+    go_on.set()
+    await asyncio.gather(ending, restarting)
+    await scene.held(session_id)
+    assert worker._sessions[session_id] is not former
+    assert [session.grant.session_id for session in worker._sessions.values()] == [session_id]
+    scene.local.allocator._pools["echo"].check_integrity()
+
+
+@pytest.mark.fast
+async def test_a_worker_that_dies_while_it_is_granted(launch):
+    scene = launch(ONE_AND_A_SPARE)
+    await scene.local.idle("echo")
+    between = stand_between(scene)
+    creating = asyncio.create_task(scene.create())
+    await between.asked.wait()
+    (name,) = scene.local.backend.workers
+    scene.local.backend.bury(name)
+    await eventually(lambda: name not in scene.local.allocator._handles)
+    await scene.local.idle("echo")
+    await scene.local.allocator._serve(scene.local.allocator._pools["echo"])
+    assert held(scene.local) == {}, "the grant that runs must fail first"
+    between.go_on.set()
+    session_id = (await creating).session_id
+    record = await held_by(scene, session_id, 2)
+    assert record.worker != name
+    assert record.moves == 1
+    assert held(scene.local) == {session_id: 1}
+
+
+@pytest.mark.fast
+async def test_redis_away_during_a_grant_only_delays_it(launch, monkeypatch):
+    scene = launch(ECHO, max_queue=0)
+    await scene.local.idle("echo")
+    load_snapshot, failures = scene.local.store.load_snapshot, []
+
+    async def fail_once(*args: str) -> bytes | None:
+        failures.append(args)
+        raise RedisConnectionError("fault injected")
+
+    (handle,) = handles(scene.local)
+    handle.worker._store.load_snapshot = fail_once
+    session_id = (await scene.create()).session_id
+    assert len(failures) == 1
+    handle.worker._store.load_snapshot = load_snapshot
+    await scene.held(session_id)
+    assert held(scene.local) == {session_id: 1}
+    assert len(scene.local.backend.workers) == 1
+
+
+# --- workers that die, hang or are fenced ---------------------------------------------------------------------------
+
+
+@pytest.mark.media
+async def test_a_session_outlives_its_worker(launch):
+    scene = launch(PoolSettings(model="longlive-v2", min_warm=1, max_workers=2), reconnect_grace_s=60.0)
+    session_id = await scene.opened("longlive-v2")
+    viewer = await scene.join(session_id)
+    viewer.command("set_shot", {"prompt": "dunes"})
+    viewer.command("schedule_scene_cut", {"prompt": "a storm", "at_session_chunk": 30})
+    viewer.command("start")
+    await viewer.message("chunk_complete")
+    viewer.command("pause")
+    done = (await viewer.message("generation_paused"))["chunk_index"] + 1
+    journal = scene.local.session(session_id)._journal
+
+    await eventually(lambda: b'"phase":"paused"' in journal._written)
+    dead = bury(scene, session_id)
+    record = await held_by(scene, session_id, 2)
+    assert record.worker != dead
+    assert record.moves == 1
+    again = await scene.join(session_id, viewer.connection_id)
+    state = await again.message("state")
+    assert (state["session_chunk"], state["paused"]) == (done, True)
+    assert (state["current_prompt"], state["scheduled_scene_cuts"]) == ("dunes", [30])
+    again.command("resume")
+    complete = await again.message("chunk_complete")
+    assert (complete["session_chunk"], complete["active_prompt"]) == (done + 1, "dunes")
+    await again.received["main_video"].wait(lambda received: len(numbers(received)) >= 5)
+    first = 29 * done
+    assert numbers(again.received["main_video"])[:5] == list(range(first, first + 5))
+
+
+@pytest.mark.fast
+async def test_a_call_to_a_dead_worker_says_try_again(launch):
+    scene = launch(PoolSettings(model="echo", max_workers=1))
+    session_id = (await scene.create()).session_id
+    await scene.held(session_id)
+    bury(scene, session_id)
+    with pytest.raises((Unavailable, NotReady)):
+        await scene.client.create_connection(TENANT, session_id)
+    await held_by(scene, session_id, 2)
+    assert await scene.client.create_connection(TENANT, session_id)
+
+
+@pytest.mark.fast
+async def test_who_lost_a_worker_goes_before_who_has_none_yet(launch):
+    scene = launch(ECHO)
+    session_id = await scene.opened()
+    waiting = (await scene.create()).session_id
+    bury(scene, session_id)
+    await held_by(scene, session_id, 2)
+    assert (await scene.client.get_session(TENANT, waiting)).queue.position == 0
+
+
+@pytest.mark.fast
+async def test_who_lost_a_worker_is_not_taken_for_a_waiter_that_has_vanished(launch, monkeypatch):
+    scene = launch(ECHO, queue_poll_grace_s=0.2)
+    session_id = await scene.opened()
+    loading, load = threading.Event(), EchoModel.load
+
+    def slowly(model: EchoModel, device: str) -> Replica:
+        assert loading.wait(10)
+        return load(model, device)
+
+    monkeypatch.setattr(EchoModel, "load", slowly)
+    bury(scene, session_id)
+    vanished = (await scene.create()).session_id
+    await in_state(scene, vanished, SessionState.CLOSED)
+    loading.set()
+    await held_by(scene, session_id, 2)
+
+
+@pytest.mark.fast
+async def test_a_session_that_has_lost_too_many_workers_is_ended(launch):
+    scene = launch(ECHO)
+    session_id = await scene.opened()
+    for moves in range(1, MAX_MOVES + 1):
+        bury(scene, session_id)
+        assert (await held_by(scene, session_id, moves + 1)).moves == moves
+    bury(scene, session_id)
+    assert (await in_state(scene, session_id, SessionState.CLOSED)).reason == "too many workers lost"
+    assert await scene.opened()
+
+
+@pytest.mark.fast
+async def test_a_worker_that_dies_while_redis_is_away(launch, monkeypatch):
+    scene = launch(ONE_AND_A_SPARE)
+    session_id = await scene.opened()
+    get, tried = scene.local.store.get, asyncio.Event()
+
+    async def away(*args: str) -> None:
+        tried.set()
+        raise RedisConnectionError("fault injected")
+
+    monkeypatch.setattr(scene.local.store, "get", away)
+    bury(scene, session_id)
+    await asyncio.wait_for(tried.wait(), 10)
+    monkeypatch.setattr(scene.local.store, "get", get)
+    assert (await held_by(scene, session_id, 2)).moves == 1
+
+
+@pytest.mark.fast
+async def test_a_worker_that_hangs_is_killed_and_its_session_moves(launch):
+    scene = launch(ONE_AND_A_SPARE, heartbeat_s=0.05)
+    session_id = await scene.opened()
+    worker = scene.local.worker_of(session_id)
+    pings = []
+
+    async def hang() -> None:
+        pings.append(worker.name)
+        await asyncio.Event().wait()
+
+    worker.ping = hang
+    record = await held_by(scene, session_id, 2)
+    assert record.worker != worker.name
+    assert len(pings) == MISSED_PINGS
+    assert worker.name not in scene.local.backend.workers
+
+
+@pytest.mark.fast
+async def test_a_ping_that_is_answered_in_between_forgives(launch):
+    scene = launch(ECHO, heartbeat_s=0.05)
+    await scene.local.idle("echo")
+    (handle,) = handles(scene.local)
+    pings: list[bool] = []
+
+    async def every_third() -> int:
+        pings.append(len(pings) % MISSED_PINGS == MISSED_PINGS - 1)
+        if not pings[-1]:
+            await asyncio.Event().wait()
+        return 0
+
+    handle.worker.ping = every_third
+    await eventually(lambda: sum(pings) == 3)
+    assert scene.local.backend.workers == {handle.worker.name: handle}
+
+
+@pytest.mark.media
+async def test_a_fenced_worker_closes_its_session_without_telling_the_client_that_it_is_over(launch):
+    scene = launch(ECHO)
+    session_id = await scene.opened()
+    worker = scene.local.worker_of(session_id)
+    viewer = await scene.join(session_id)
+    await viewer.message("effect_changed")
+    await in_state(scene, session_id, SessionState.ACTIVE)
+    epoch = await scene.local.store.grant(TENANT, session_id, "elsewhere", time.time())
+    viewer.command("set_effect", {"effect": "sepia"})
+    await eventually(lambda: not worker._sessions)
+    await eventually(viewer.is_closed)
+    assert "sessionEnded" not in [kind for kind, _ in viewer.messages]
+    record = await record_of(scene, session_id)
+    assert (record.worker, record.epoch, record.state) == ("elsewhere", epoch, SessionState.ACTIVE)
+    assert b"sepia" not in (await scene.local.store.load_snapshot(TENANT, session_id) or b"")
+
+
+@pytest.mark.fast
+async def test_a_drained_worker_ends_with_its_last_session_and_another_takes_its_place(launch):
+    scene = launch(ECHO)
+    session_id = await scene.opened()
+    (handle,) = handles(scene.local)
+    await handle.drain()
+    waiting = (await scene.create()).session_id
+    await scene.held(waiting)
+    assert handle.worker._sessions.keys() == {session_id}, "a drained worker keeps what it has"
+    await scene.client.delete_session(TENANT, session_id, None)
+    await eventually(lambda: handle.worker.name not in scene.local.backend.workers)
+    with pytest.raises(WorkerGone):
+        await handle.ping()
+
+
+@pytest.mark.fast
+async def test_a_worker_that_cannot_load_says_why_and_gets_nothing(launch, monkeypatch):
+    def fail(model: EchoModel, device: str) -> None:
+        raise ArithmeticError("fault injected")
+
+    scene = launch(ECHO)
+    monkeypatch.setattr(EchoModel, "load", fail)
+    session = await scene.create()
+    await eventually(lambda: any(s.failure for s in scene.local.allocator._statuses.values()))
+    (status,) = await scene.client.workers()
+    assert status.failure == "ArithmeticError: fault injected"
+    assert status.state is WorkerState.LOADING
+    assert await scene.state(session.session_id) is SessionState.PENDING
+
+
+# --- a new allocator ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def succeed() -> AsyncIterator[Callable[..., Any]]:
+    """Ends a scene's allocator and starts another one over the same workers and Redis."""
+    ended: list[Allocator] = []
+
+    async def replace(scene, *meanwhile: Callable[[], Any]) -> Allocator:
+        await scene.local.allocator.close()
+        for happens in meanwhile:
+            await happens()
+        new = Allocator(scene.local.settings, scene.local.store, scene.local.backend)
+        ended.append(scene.local.allocator)
+        scene.local.allocator = scene.client._allocator = new
+        await asyncio.wait_for(new.ping(), 10)
+        return new
+
+    yield replace
+    for allocator in ended:
+        assert len(allocator._tasks) == 0
+
+
+@pytest.mark.fast
+async def test_a_new_allocator_finds_sessions_and_queue_as_they_were(launch, succeed):
+    scene = launch(PoolSettings(model="echo", min_warm=1, max_workers=2))
+    running = [await scene.opened() for _ in range(2)]
+    waiting = [(await scene.create()).session_id for _ in range(2)]
+    before = {session_id: await record_of(scene, session_id) for session_id in running}
+    new = await succeed(scene)
+    assert {s.session_id for w in await scene.client.workers() for s in w.sessions} == set(running)
+    assert [(await scene.client.get_session(TENANT, sid)).queue.position for sid in waiting] == [0, 1]
+    assert {session_id: await record_of(scene, session_id) for session_id in running} == before
+    assert held(scene.local) == dict.fromkeys(running, 1)
+    await scene.client.delete_session(TENANT, running[0], None)
+    await scene.held(waiting[0])
+    new._pools["echo"].check_integrity()
+    assert held(scene.local) == dict.fromkeys([running[1], waiting[0]], 1)
+    assert len(scene.local.backend.workers) == 2
+
+
+@pytest.mark.fast
+async def test_what_happened_while_there_was_no_allocator(launch, succeed):
+    scene = launch(PoolSettings(model="echo", min_warm=1, max_workers=2))
+    lost, ended = [await scene.opened() for _ in range(2)]
+    waiting = (await scene.create()).session_id
+
+    async def worker_dies() -> None:
+        bury(scene, lost)
+
+    async def session_ends() -> None:
+        await scene.local.worker_of(ended).close(ended, "done")
+
+    await succeed(scene, worker_dies, session_ends)
+    await held_by(scene, lost, 2)
+    await scene.held(waiting)
+    assert held(scene.local) == {lost: 1, waiting: 1}
+    assert await scene.state(ended) is SessionState.CLOSED
+
+
+@pytest.mark.fast
+async def test_more_waiters_than_the_queue_holds_do_not_stop_a_recovery(launch, succeed, make_record):
+    scene = launch(ECHO, max_queue=1)
+    running = await scene.opened()
+    for number in range(3):
+        await scene.local.store.create(make_record(f"s{number}", created_at=float(number)))
+    await succeed(scene)
+    states = Counter([(await record_of(scene, f"s{number}")).state for number in range(3)])
+    assert states == {SessionState.PENDING: 1, SessionState.CLOSED: 2}
+    assert held(scene.local) == {running: 1}
+
+
+@pytest.mark.fast
+async def test_redis_away_during_recovery_watches_each_worker_once(launch, succeed, monkeypatch):
+    scene = launch(ECHO)
+    session_id = await scene.opened()
+    all_open, tried = scene.local.store.all_open, []
+
+    async def away() -> AsyncIterator[SessionRecord]:
+        if not tried:
+            tried.append(True)
+            raise RedisConnectionError("fault injected")
+        async for record in all_open():
+            yield record
+
+    monkeypatch.setattr(scene.local.store, "all_open", away)
+    new = await succeed(scene)
+    assert tried
+    names = Counter(task.get_coro().__qualname__ for task in new._tasks._tasks)
+    assert names["Allocator._watch"] == names["Allocator._heartbeat"] == 1
+    assert new._pools["echo"].holder(session_id) is not None
+
+
+@pytest.mark.fast
+async def test_a_worker_that_does_not_answer_a_new_allocator_is_killed(launch, succeed):
+    scene = launch(ECHO, heartbeat_s=0.05)
+    session_id = await scene.opened()
+    (handle,) = handles(scene.local)
+
+    async def hang() -> None:
+        async def forever(*args: object) -> None:
+            await asyncio.Event().wait()
+
+        handle.worker.watch = forever
+
+    await succeed(scene, hang)
+    assert handle.worker.name not in scene.local.backend.workers
+    assert (await held_by(scene, session_id, 2)).worker != handle.worker.name
+
+
+@pytest.mark.fast
+async def test_requests_wait_for_the_recovery(launch):
+    scene = launch(ECHO)
+    view = await scene.client.create_session(TENANT, CreateSession(model=ModelRef(name="echo")))
+    await scene.held(view.session_id)
+    assert await scene.client.ready() == {"redis": True, "allocator": True}

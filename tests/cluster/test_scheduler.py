@@ -1,0 +1,449 @@
+"""When chunks start: against a playout whose clock the test moves, and a model that writes down what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.arbiter import Arbiter
+from cluster.scheduler import MARGIN_S, Scheduler
+from models.contract import ChunkPlan, ChunkResult, Message, ModelSpec, Track, VideoFormat
+from models.media import AudioSamples, Inputs, Media, VideoFrames
+from tests.support.waiting import eventually, settle
+
+pytestmark = pytest.mark.fast
+
+FPS, FRAMES = 10, 20
+CHUNK_S = FRAMES / FPS
+SPEC = ModelSpec(
+    name="scripted",
+    description="A model for tests.",
+    tracks=(Track("main_video", "video", "out", VideoFormat(16, 16, FPS)), Track("main_audio", "audio", "out")),
+    commands=(),
+    messages=(),
+    frames_per_chunk=FRAMES,
+)
+
+
+class Begun(Message):
+    run: int
+    chunk: int
+    prompt: str
+
+
+class Ended(Message):
+    chunk: int
+    frames: int
+
+
+class Playout:
+    """A queue that drains when the test says so."""
+
+    def __init__(self) -> None:
+        self.queued = 0
+        self.pushed: list[int] = []
+        self.most_s = 0.0
+        self._changed = asyncio.Event()
+
+    @property
+    def queued_s(self) -> float:
+        return self.queued / FPS
+
+    def push(self, rgb: np.ndarray) -> None:
+        self.pushed += [int(picture[0, 0, 0]) for picture in rgb]
+        self.queued += len(rgb)
+        self.most_s = max(self.most_s, self.queued_s)
+
+    async def wait_below(self, seconds: float) -> None:
+        while self.queued_s > seconds:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def flush(self) -> None:
+        self.queued = 0
+        self._changed.set()
+
+    def play(self, seconds: float) -> None:
+        self.queued = max(0, self.queued - round(seconds * FPS))
+        self._changed.set()
+
+
+class Sound:
+    def __init__(self) -> None:
+        self.samples = 0
+
+    def push(self, pcm: np.ndarray, rate: int) -> None:
+        self.samples += len(pcm)
+
+
+class Director:
+    """Generates while `prompt` is set and asserts that every chunk begun is ended."""
+
+    def __init__(self) -> None:
+        self.run = 0
+        self.prompt = ""
+        self.done = 0
+        self.asked = 0
+        self._open: ChunkPlan | None = None
+
+    def begin_chunk(self) -> ChunkPlan | None:
+        assert self._open is None, "two chunks at a time"
+        self.asked += 1
+        if not self.prompt:
+            return None
+        said = (Begun(run=self.run, chunk=self.done, prompt=self.prompt),)
+        self._open = ChunkPlan(run=self.run, chunk=self.done, messages=said)
+        return self._open
+
+    def end_chunk(self, result: ChunkResult) -> list[Message]:
+        assert result.plan is self._open
+        self._open = None
+        if result.plan.run != self.run:
+            return []
+        self.done += 1
+        return [Ended(chunk=result.plan.chunk, frames=result.frames)]
+
+
+class Stream:
+    """Ten times two pictures a chunk, numbered by chunk. The test may hold it inside a verb, or have it fail there."""
+
+    def __init__(self) -> None:
+        self.verbs: list[str] = []
+        self.threads: set[int] = set()
+        self.inputs: list[Inputs] = []
+        self.fail_in = ""
+        self.closed = False
+        self._chunk = 0
+        self._gates: dict[str, threading.Event] = {}
+        self.inside = ""
+
+    def hold(self, verb: str) -> threading.Event:
+        """Stop at the beginning of a verb until the event is set."""
+        return self._gates.setdefault(verb, threading.Event())
+
+    def _verb(self, name: str) -> None:
+        assert not self.closed, "the stream was closed under a chunk"
+        self.verbs.append(name)
+        self.threads.add(threading.get_ident())
+        self.inside = name
+        if (gate := self._gates.get(name)) is not None:
+            assert gate.wait(10)
+        if self.fail_in == name:
+            raise ArithmeticError(name)
+        self.inside = ""
+
+    def prepare(self, plan: ChunkPlan) -> None:
+        self._verb("prepare")
+        self._chunk = plan.chunk
+
+    def generate(self, inputs: Inputs) -> Any:
+        self._verb("generate")
+        self.inputs.append(inputs)
+        return self._chunk
+
+    def decode(self, latents: int) -> Iterator[Media]:
+        for part in range(FRAMES // 2):
+            self._verb(f"decode {part}")
+            yield VideoFrames("main_video", np.full((2, 16, 16, 3), latents, np.uint8))
+        yield AudioSamples("main_audio", np.zeros((480, 1), np.int16), 48_000)
+
+    def commit(self) -> None:
+        self._verb("commit")
+
+
+CHUNK_VERBS = ["prepare", "generate", *(f"decode {part}" for part in range(FRAMES // 2)), "commit"]
+
+
+class Bench:
+    """A scheduler with everything around it."""
+
+    def __init__(self, arbiter: Arbiter, executor: ThreadPoolExecutor) -> None:
+        self.playout, self.sound = Playout(), Sound()
+        self.director, self.stream = Director(), Stream()
+        self.said: list[Message] = []
+        self.completed = 0
+        self.input: Inputs = {}
+        self.scheduler = Scheduler(
+            SPEC,
+            self.director,
+            self.stream,
+            video={"main_video": self.playout},
+            audio={"main_audio": self.sound},
+            inputs=lambda: self.input,
+            broadcast=self.said.extend,
+            completed=self._complete,
+            arbiter=arbiter,
+            executor=executor,
+        )
+        self.task = asyncio.create_task(self.scheduler.run())
+
+    def _complete(self) -> None:
+        self.completed += 1
+
+    def direct(self, prompt: str) -> None:
+        self.director.prompt = prompt
+        self.scheduler.wake()
+
+    def reset(self) -> None:
+        """What a session does when the director's run changes."""
+        self.director.run += 1
+        self.scheduler.flush()
+        self.scheduler.wake()
+
+    async def chunks(self, count: int) -> None:
+        await eventually(lambda: self.completed >= count)
+        await settle()
+
+    def begun(self) -> list[int]:
+        return [message.chunk for message in self.said if isinstance(message, Begun)]
+
+    async def stop(self) -> None:
+        for gate in self.stream._gates.values():
+            gate.set()
+        self.task.cancel()
+        await asyncio.wait([self.task])
+
+
+MakeBench = Callable[[], Bench]
+
+
+@pytest.fixture
+async def make_bench() -> AsyncIterator[MakeBench]:
+    """Benches that share a device."""
+    arbiter, executor, made = Arbiter(), ThreadPoolExecutor(1), []
+
+    def make() -> Bench:
+        made.append(Bench(arbiter, executor))
+        return made[-1]
+
+    yield make
+    for bench in made:
+        await bench.stop()
+    executor.shutdown()
+
+
+@pytest.fixture
+async def bench(make_bench: MakeBench) -> Bench:
+    return make_bench()
+
+
+async def test_nothing_happens_until_someone_watches(bench):
+    bench.direct("dunes")
+    await settle()
+    assert bench.director.asked == 0
+    bench.scheduler.set_watched(True)
+    await bench.chunks(1)
+    assert bench.begun() == [0]
+
+
+async def test_at_most_one_chunk_is_queued_and_verbs_come_in_order(bench):
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    for count in range(1, 6):
+        await bench.chunks(count)
+        assert bench.begun() == list(range(count)), "the next chunk waits for playout"
+        bench.playout.play(CHUNK_S)
+    await bench.chunks(6)
+    assert bench.playout.most_s <= CHUNK_S + bench.scheduler.lead_s
+    assert bench.playout.pushed == [chunk for chunk in range(6) for _ in range(FRAMES)]
+    assert bench.stream.verbs == CHUNK_VERBS * 6
+    assert len(bench.stream.threads) == 1
+    assert bench.sound.samples == 6 * 480
+    assert [m.frames for m in bench.said if isinstance(m, Ended)] == [FRAMES] * 6
+
+
+async def test_the_next_chunk_is_planned_when_just_its_first_picture_is_left_to_wait_for(bench):
+    assert bench.scheduler.lead_s == CHUNK_S, "nothing is known yet"
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await bench.chunks(1)
+    lead = bench.scheduler.lead_s
+    assert MARGIN_S < lead < CHUNK_S
+    over = bench.playout.queued_s - lead
+    bench.playout.play(over - 1 / FPS)
+    await settle()
+    assert bench.begun() == [0], "there is more left to play than the lead"
+    bench.playout.play(2 / FPS)
+    await bench.chunks(2)
+    assert bench.begun() == [0, 1]
+
+
+async def test_the_lead_is_the_slow_end_of_what_chunks_took_and_at_most_a_chunk(bench):
+    for _ in range(18):
+        bench.scheduler._note_first(0.1)
+    for _ in range(2):
+        bench.scheduler._note_first(0.7)
+    assert bench.scheduler.lead_s == pytest.approx(0.7 + MARGIN_S)
+    bench.scheduler._note_first(0.1)
+    bench.scheduler._note_first(0.1)
+    for _ in range(20):
+        bench.scheduler._note_first(0.1)
+    assert bench.scheduler.lead_s == pytest.approx(0.1 + MARGIN_S), "old chunks are forgotten"
+    for _ in range(20):
+        bench.scheduler._note_first(60.0)
+    assert bench.scheduler.lead_s == CHUNK_S
+
+
+async def test_commands_are_sampled_after_the_wait(bench):
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await bench.chunks(1)
+    bench.direct("a storm")
+    bench.input = {"webcam": VideoFrames("webcam", np.zeros((1, 16, 16, 3), np.uint8))}
+    await settle()
+    assert bench.begun() == [0], "the wait goes on"
+    bench.playout.play(CHUNK_S)
+    await bench.chunks(2)
+    assert [m.prompt for m in bench.said if isinstance(m, Begun)] == ["dunes", "a storm"]
+    assert [sorted(inputs) for inputs in bench.stream.inputs] == [[], ["webcam"]]
+
+
+async def test_a_chunk_is_announced_before_it_is_made_and_counted_after(bench):
+    gate = bench.stream.hold("generate")
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await eventually(lambda: bench.stream.inside == "generate")
+    assert bench.said == [Begun(run=0, chunk=0, prompt="dunes")]
+    gate.set()
+    await bench.chunks(1)
+    assert bench.said[1:] == [Ended(chunk=0, frames=FRAMES)]
+
+
+async def test_pictures_are_shown_while_the_chunk_is_still_decoded(bench):
+    gate = bench.stream.hold("decode 3")
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await eventually(lambda: len(bench.playout.pushed) == 6)
+    assert bench.completed == 0
+    gate.set()
+    await bench.chunks(1)
+
+
+async def test_generation_rests_while_nobody_watches(bench):
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await bench.chunks(1)
+    bench.scheduler.set_watched(False)
+    bench.playout.play(CHUNK_S)
+    await settle()
+    assert bench.begun() == [0], "the last viewer left while the chunk was playing"
+    bench.scheduler.set_watched(True)
+    await bench.chunks(2)
+    assert bench.begun() == [0, 1]
+
+
+async def test_a_paused_director_is_asked_again_only_after_news(bench):
+    bench.scheduler.set_watched(True)
+    await eventually(lambda: bench.director.asked == 1)
+    await settle()
+    assert bench.director.asked == 1
+    bench.scheduler.wake()
+    await eventually(lambda: bench.director.asked == 2)
+    await settle()
+    assert bench.director.asked == 2
+    bench.direct("dunes")
+    await bench.chunks(1)
+
+
+async def test_news_during_a_chunk_is_not_lost(bench):
+    gate = bench.stream.hold("commit")
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await eventually(lambda: bench.stream.inside == "commit")
+    bench.direct("")
+    bench.direct("a storm")
+    gate.set()
+    bench.playout.play(CHUNK_S)
+    await bench.chunks(1)
+    bench.playout.play(CHUNK_S)
+    await bench.chunks(2)
+
+
+async def test_media_of_an_abandoned_run_is_dropped(bench):
+    gate = bench.stream.hold("decode 5")
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await eventually(lambda: len(bench.playout.pushed) == 10)
+    bench.reset()
+    assert bench.playout.queued == 0
+    bench.direct("a storm")
+    gate.set()
+    await bench.chunks(2)
+    assert bench.playout.pushed == [0] * 10 + [0] * FRAMES
+    assert bench.sound.samples == 480, "neither is its sound heard"
+    assert bench.said == [
+        Begun(run=0, chunk=0, prompt="dunes"),
+        Begun(run=1, chunk=0, prompt="a storm"),
+        Ended(chunk=0, frames=FRAMES),
+    ]
+    assert bench.stream.verbs == CHUNK_VERBS * 2, "the abandoned chunk is made to its end"
+
+
+async def test_a_reset_while_the_thread_has_the_picture_in_hand(bench):
+    """A picture that the thread has handed over and the loop has not yet taken is old as well."""
+    gate = bench.stream.hold("decode 1")
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await eventually(lambda: len(bench.playout.pushed) == 2)
+    gate.set()
+    while len(bench.stream.verbs) < len(CHUNK_VERBS):  # the loop stands still while the thread finishes
+        pass
+    bench.director.prompt = ""
+    bench.reset()
+    await bench.chunks(1)
+    assert bench.playout.queued == 0
+    assert bench.playout.pushed == [0, 0]
+
+
+async def test_cancelled_during_a_chunk_it_waits_for_the_thread(bench, make_bench):
+    gate = bench.stream.hold("generate")
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await eventually(lambda: bench.stream.inside == "generate")
+    other = make_bench()
+    other.direct("a storm")
+    other.scheduler.set_watched(True)
+    bench.task.cancel()
+    await settle()
+    assert not bench.task.done(), "the thread is still at work on the stream"
+    assert other.stream.verbs == [], "nor is the device free"
+    gate.set()
+    await asyncio.wait([bench.task])
+    bench.stream.closed = True
+    assert bench.task.cancelled()
+    assert bench.stream.verbs == CHUNK_VERBS
+    await other.chunks(1)
+
+
+async def test_sessions_share_the_device_chunk_by_chunk(make_bench):
+    one, two = make_bench(), make_bench()
+    for bench in (one, two):
+        bench.direct("dunes")
+        bench.scheduler.set_watched(True)
+    for count in (1, 2, 3):
+        await one.chunks(count)
+        await two.chunks(count)
+        one.playout.play(CHUNK_S)
+        two.playout.play(CHUNK_S)
+    assert one.stream.threads == two.stream.threads
+    assert len(one.stream.threads) == 1
+
+
+@pytest.mark.parametrize("verb", ["prepare", "generate", "decode 4", "commit"])
+async def test_a_failing_verb_ends_the_loop_and_frees_the_device(bench, make_bench, verb):
+    bench.stream.fail_in = verb
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await asyncio.wait([bench.task], timeout=10)
+    assert isinstance(bench.task.exception(), ArithmeticError)
+    assert bench.completed == 0
+    other = make_bench()
+    other.direct("a storm")
+    other.scheduler.set_watched(True)
+    await other.chunks(1)
