@@ -150,11 +150,12 @@ def _settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        wrong = "; ".join(
-            f"LLC_{'__'.join(str(part) for part in each['loc']).upper()}: {each['msg']}"
-            for each in error.errors(include_input=False, include_url=False)
-        )
-        _fail(f"settings: {wrong}")
+        wrong = error.errors(include_input=False, include_url=False)
+        _fail("settings: " + "; ".join(f"{_variable(each['loc'])}{each['msg']}" for each in wrong))
+
+
+def _variable(location: tuple[int | str, ...]) -> str:
+    return f"LLC_{'__'.join(map(str, location)).upper()}: " if location else ""
 
 
 def _fail(message: str) -> NoReturn:

@@ -1,78 +1,62 @@
 """The allocator: the thin actor around `cluster.policy`. It holds no truth.
 
-Who holds what is known by the workers; which sessions exist, by Redis. A new allocator asks both and goes on. Each
-worker has one pending `watch` here: it brings news, and its failure is the worker's death. Hangs are found by pings.
+Who holds what is known by the workers (`cluster.fleet`); which sessions exist, by Redis. A new allocator asks both and
+goes on, and so an allocator that meets the unforeseen is best ended: `crash` is called then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import NamedTuple
 
 import structlog
 from redis.exceptions import RedisError
 
 from cluster import metrics
-from cluster.api import WorkerApi, WorkerGone, WorkerState, WorkerStatus
+from cluster.api import WorkerGone, WorkerState, WorkerStatus
 from cluster.errors import Conflict, QueueFull, Unavailable, UnknownModel
+from cluster.fleet import Backend, Fleet
 from cluster.policy import Place, Pool, Slots, by_model
 from cluster.records import Grant, SessionRecord, Ticket
-from cluster.settings import PoolSettings, Settings
+from cluster.settings import Settings
 from cluster.store import Store
 from cluster.tasks import Tasks
 from wire.http import SessionState
 
 log = structlog.get_logger(__name__)
 
-WATCH_S = 25.0
-MISSED_PINGS = 3
 MAX_MOVES = 3
 """A session that has lost this many workers is ended: it may be what kills them."""
 TICK_S = 1.0
 
 
-class Backend(Protocol):
-    """Where workers live."""
+class Granted(NamedTuple):
+    """When a session was granted (monotonic seconds), and the first `seq` of its worker that knows of it."""
 
-    async def spawn(self, name: str, pool: PoolSettings) -> WorkerApi:
-        """Start a worker; returns at once, loading goes on."""
-        ...
-
-    async def names(self) -> list[str]:
-        """Names of the workers that exist."""
-        ...
-
-    async def get(self, name: str) -> WorkerApi:
-        """A handle by name; raises WorkerGone."""
-        ...
-
-    async def kill(self, name: str) -> None:
-        """End a worker that hangs."""
-        ...
+    at: float
+    seq: int
 
 
 class Allocator:
     """Implements `cluster.api.AllocatorApi`. Make it inside a running loop."""
 
-    def __init__(self, settings: Settings, store: Store, backend: Backend) -> None:
+    def __init__(
+        self, settings: Settings, store: Store, backend: Backend, crash: Callable[[], None] | None = None
+    ) -> None:
         self._settings = settings
         self._store = store
-        self._backend = backend
         self._pools = by_model(settings.pools, settings.limits.max_queue)
-        self._handles: dict[str, WorkerApi] = {}
-        self._statuses: dict[str, WorkerStatus] = {}
-        self._spawned_at: dict[str, float] = {}
-        self._granted_at: dict[str, float] = {}
-        self._granted_seq: dict[str, int] = {}
+        self._tasks = Tasks("allocator", failed=crash)
+        self._fleet = Fleet(settings, backend, self._tasks, heard=self._heard, lost=self._lost)
+        self._grants: dict[str, Granted] = {}
         self._asked_at: dict[str, float] = {}
         self._granting: set[str] = set()
         self._moving: set[str] = set()
         self._kick = asyncio.Event()
         self._recovered = asyncio.Event()
-        self._count = 0
-        self._tasks = Tasks("allocator")
         self._tasks.start(self._main())
 
     # --- api --------------------------------------------------------------------------------------------------------
@@ -101,7 +85,7 @@ class Allocator:
         await self._recovered.wait()
         pool = self._pool(model)
         worker = pool.holder(session_id)
-        if worker is not None and (handle := self._handles.get(worker.name)) is not None:
+        if worker is not None and (handle := self._fleet.handles.get(worker.name)) is not None:
             with suppress(WorkerGone):  # granted after the caller had looked who holds it
                 await handle.close(session_id, "deleted by the client")
         self._forget(pool, session_id)
@@ -109,7 +93,7 @@ class Allocator:
     async def workers(self) -> list[WorkerStatus]:
         """See `AllocatorApi.workers`."""
         await self._recovered.wait()
-        return list(self._statuses.values())
+        return list(self._fleet.statuses.values())
 
     async def ping(self) -> None:
         """See `AllocatorApi.ping`."""
@@ -143,7 +127,7 @@ class Allocator:
                 await self._close_unasked(pool)
             except RedisError:
                 log.warning("redis_unavailable", during="tick")
-            await self._scale(pool)
+            await self._fleet.scale(pool)
             pool.check_integrity()
             metrics.observe_pool(model, pool)
 
@@ -174,23 +158,24 @@ class Allocator:
         grant = Grant(
             session_id=ticket.session_id, tenant=ticket.tenant, model=ticket.model, epoch=epoch, deadline=deadline
         )
-        handle = self._handles.get(worker.name)
+        handle = self._fleet.handles.get(worker.name)
         try:
             if handle is None:
                 raise WorkerGone(worker.name)
             seq = await handle.reserve(grant)
         except WorkerGone:
-            self._lost(pool, worker.name)
+            self._fleet.forget(pool, worker.name)
             self._move(pool, ticket.tenant, ticket.session_id)
         except Conflict as refusal:  # the worker knows better what it holds
             log.warning("reserve_refused", worker_id=worker.name, session_id=ticket.session_id, reason=str(refusal))
             self._put_back(pool, ticket)
-            with suppress(WorkerGone):
-                self._learn(pool, await self._handles[worker.name].watch(-1, 0))
+            if handle is not None:
+                with suppress(WorkerGone):
+                    self._heard(pool, await handle.watch(-1, 0))
         else:
-            self._granted_at[ticket.session_id], self._granted_seq[ticket.session_id] = time.monotonic(), seq
-            if (status := self._statuses.get(worker.name)) is not None:
-                self._learn(pool, status)  # it may be over already
+            self._grants[ticket.session_id] = Granted(time.monotonic(), seq)
+            if (status := self._fleet.statuses.get(worker.name)) is not None:
+                self._heard(pool, status)  # it may be over already
             log.info("granted", worker_id=worker.name, session_id=ticket.session_id, epoch=epoch)
             metrics.ADMISSION.labels(ticket.model).observe(max(0.0, now - ticket.arrival))
 
@@ -218,85 +203,28 @@ class Allocator:
                 await self._end(ticket.tenant, ticket.session_id, "client vanished while waiting")
                 self._forget(pool, ticket.session_id)
 
-    async def _scale(self, pool: Pool) -> None:
-        for _ in range(pool.to_spawn()):
-            self._count += 1
-            name = f"{self._prefix(pool)}{int(time.time() * 1000):x}-{self._count}"
-            pool.spawned(name)
-            self._spawned_at[name] = time.monotonic()
-            self._adopt(pool, name, await self._backend.spawn(name, pool.settings))
-            log.info("worker_spawned", worker_id=name)
-        for name in pool.to_drain():
-            pool.workers[name].draining = True
-            log.info("worker_drained", worker_id=name)
-            self._tasks.start(self._drain(name))
-
-    async def _drain(self, name: str) -> None:
-        with suppress(WorkerGone):  # its watch says so
-            await self._handles[name].drain()
-
     # --- workers ----------------------------------------------------------------------------------------------------
 
-    def _adopt(self, pool: Pool, name: str, handle: WorkerApi) -> None:
-        self._handles[name] = handle
-        self._tasks.start(self._watch(pool, name, handle))
-        self._tasks.start(self._heartbeat(name, handle))
-
-    async def _watch(self, pool: Pool, name: str, handle: WorkerApi) -> None:
-        seq = -1
-        try:
-            while True:
-                status = await handle.watch(seq, WATCH_S)
-                if status.seq != seq:
-                    seq = status.seq
-                    self._learn(pool, status)
-        except WorkerGone:
-            self._lost(pool, name)
-
-    def _learn(self, pool: Pool, status: WorkerStatus) -> None:
-        self._statuses[status.name] = status
+    def _heard(self, pool: Pool, status: WorkerStatus) -> None:
+        """A worker's word on what it holds."""
         worker = pool.workers.get(status.name)
         if worker is None:
             return
-        if status.failure:
-            log.error("worker_failed_to_load", worker_id=status.name, failure=status.failure)
-        if not worker.ready and status.state not in (WorkerState.LOADING, WorkerState.EXITING):
-            since = self._spawned_at.pop(status.name, None)
-            pool.loaded(status.name, time.monotonic() - since if since is not None else None)
         if status.state is WorkerState.DRAINING:
             worker.draining = True
         held = {session.session_id for session in status.sessions}
-        worker.others = len(held - set(worker.sessions))
-        for session_id in set(worker.sessions) - held:
-            if status.seq >= self._granted_seq.get(session_id, status.seq + 1):  # not a word from before the grant
+        known = set(worker.sessions)
+        worker.others = len(held - known)
+        for session_id in held & known:  # after a restart this is all there is to know of the grant
+            self._grants.setdefault(session_id, Granted(time.monotonic(), status.seq))
+        for session_id in known - held:
+            granted = self._grants.get(session_id)
+            if granted is not None and status.seq >= granted.seq:  # not a word from before the grant
                 self._forget(pool, session_id)
         self._kick.set()
 
-    async def _heartbeat(self, name: str, handle: WorkerApi) -> None:
-        interval, missed = self._settings.limits.heartbeat_s, 0
-        while missed < MISSED_PINGS:
-            await asyncio.sleep(interval)
-            if name not in self._handles:
-                return
-            status = self._statuses.get(name)
-            if status is None or status.state is WorkerState.LOADING:
-                continue
-            try:
-                async with asyncio.timeout(interval):
-                    await handle.ping()
-                missed = 0
-            except TimeoutError:
-                missed += 1
-            except WorkerGone:
-                return  # its watch says so
-        log.error("worker_hangs", worker_id=name, missed=missed)
-        await self._backend.kill(name)
-
     def _lost(self, pool: Pool, name: str) -> None:
         """A worker has ended: its sessions queue again, before new ones."""
-        if self._handles.pop(name, None) is None:
-            return
-        self._statuses.pop(name, None)
         tenants = dict(pool.workers[name].sessions) if name in pool.workers else {}
         for session_id in pool.gone(name):
             if session_id not in self._granting:  # else its grant fails, and it queues then
@@ -305,8 +233,7 @@ class Allocator:
         self._kick.set()
 
     def _move(self, pool: Pool, tenant: str, session_id: str) -> None:
-        self._granted_at.pop(session_id, None)
-        self._granted_seq.pop(session_id, None)
+        self._grants.pop(session_id, None)
         self._moving.add(session_id)
         model = pool.settings.model
         metrics.MOVED.labels(model).inc()
@@ -325,10 +252,8 @@ class Allocator:
 
     async def _recover(self) -> None:
         """Rebuild the pools: workers from their names and words, the queue from Redis."""
-        names = await self._backend.names()
         for pool in self._pools.values():
-            new = [n for n in names if n.startswith(self._prefix(pool)) and n not in self._handles]
-            await asyncio.gather(*(self._readopt(pool, name) for name in new))
+            await self._fleet.recover(pool)
         async for record in self._store.all_open():
             pool_of = self._pools.get(record.model)
             if pool_of is None or pool_of.holder(record.session_id):
@@ -338,34 +263,16 @@ class Allocator:
                 pool_of.enqueue(_ticket(record, priority=1 if fresh else 0))
             except QueueFull:
                 await self._end(record.tenant, record.session_id, "queue full")
-        log.info("allocator_recovered", workers=len(self._handles))
-
-    async def _readopt(self, pool: Pool, name: str) -> None:
-        try:
-            handle = await self._backend.get(name)
-            async with asyncio.timeout(MISSED_PINGS * self._settings.limits.heartbeat_s):
-                status = await handle.watch(-1, 0)
-        except WorkerGone:
-            return
-        except TimeoutError:
-            await self._backend.kill(name)
-            return
-        pool.spawned(name)
-        for held in status.sessions:
-            pool.workers[name].sessions[held.session_id] = held.tenant
-            self._granted_at[held.session_id], self._granted_seq[held.session_id] = time.monotonic(), status.seq
-        self._learn(pool, status)
-        self._adopt(pool, name, handle)
+        log.info("allocator_recovered", workers=len(self._fleet.handles))
 
     # --- small things -----------------------------------------------------------------------------------------------
 
     def _forget(self, pool: Pool, session_id: str) -> None:
-        since = self._granted_at.pop(session_id, None)
+        granted = self._grants.pop(session_id, None)
         self._asked_at.pop(session_id, None)
-        self._granted_seq.pop(session_id, None)
         self._moving.discard(session_id)
         pool.cancel(session_id)
-        pool.release(session_id, time.monotonic() - since if since is not None else None)
+        pool.release(session_id, time.monotonic() - granted.at if granted is not None else None)
         self._kick.set()
 
     async def _end(self, tenant: str, session_id: str, reason: str) -> None:
@@ -376,14 +283,6 @@ class Allocator:
             return self._pools[model]
         except KeyError:
             raise UnknownModel(f"no model named {model}") from None
-
-    def _prefix(self, pool: Pool) -> str:
-        return worker_prefix(self._settings.cluster, pool.settings.model)
-
-
-def worker_prefix(cluster: str, model: str) -> str:
-    """Names of the workers of a pool begin so."""
-    return f"{cluster}:worker:{model}:"
 
 
 def _ticket(record: SessionRecord, priority: int) -> Ticket:

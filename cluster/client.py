@@ -125,8 +125,7 @@ class ClusterClient:
         """
         spec = self._spec(request.model.name)
         limits = self._settings.limits
-        if len(await self._redis_call(self._store.open_of(tenant))) >= limits.max_sessions_per_tenant:
-            raise QuotaExceeded(f"at most {limits.max_sessions_per_tenant} open sessions")
+        await self._check_quota(tenant)
         record = SessionRecord(
             session_id=str(uuid.uuid4()),
             tenant=tenant,
@@ -155,8 +154,11 @@ class ClusterClient:
         return [self._view(record, None) for record in records]
 
     async def restart_session(self, tenant: str, session_id: str) -> Session:
-        """Give an INACTIVE session a worker again; it goes on from its snapshot. Raises NotFound, Conflict."""
+        """Give an INACTIVE session a worker again; it goes on from its snapshot. Raises NotFound,
+        Conflict, QuotaExceeded.
+        """
         record = await self._record(tenant, session_id)
+        await self._check_quota(tenant)
         if not await self._redis_call(self._store.reopen(tenant, session_id)):
             raise Conflict(f"the session is {record.state.value}, not INACTIVE")
         return await self._acquire(await self._record(tenant, session_id), otherwise=SessionState.INACTIVE)
@@ -216,6 +218,11 @@ class ClusterClient:
             await self._store.end(record.tenant, record.session_id, otherwise, "not admitted")
             raise
         return self._view(await self._record(record.tenant, record.session_id), place)
+
+    async def _check_quota(self, tenant: str) -> None:
+        limit = self._settings.limits.max_sessions_per_tenant
+        if len(await self._redis_call(self._store.open_of(tenant))) >= limit:
+            raise QuotaExceeded(f"at most {limit} open sessions")
 
     async def _record(self, tenant: str, session_id: str) -> SessionRecord:
         record = await self._redis_call(self._store.get(tenant, session_id))

@@ -18,9 +18,10 @@ from ray.util import list_named_actors
 from redis.asyncio import Redis
 
 from cluster import logs, metrics
-from cluster.allocator import Allocator, worker_prefix
+from cluster.allocator import Allocator
 from cluster.api import AllocatorApi, WorkerApi, WorkerGone
 from cluster.errors import Unavailable
+from cluster.fleet import worker_prefix
 from cluster.redis_server import EmbeddedRedis
 from cluster.settings import PoolSettings, Settings
 from cluster.store import Store
@@ -99,7 +100,7 @@ class _RayAllocator(Allocator):
     def __init__(self, settings: Settings, redis_url: str) -> None:
         logs.configure(settings.log_level)
         store = Store(Redis.from_url(redis_url), settings)
-        super().__init__(settings, store, RayBackend(settings, redis_url))
+        super().__init__(settings, store, RayBackend(settings, redis_url), crash=lambda: os._exit(1))
         metrics.serve(settings.metrics_port)
 
 
@@ -110,7 +111,7 @@ AllocatorActor = _remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_co
 
 
 class RayBackend:
-    """Implements `cluster.allocator.Backend` with detached actors."""
+    """Implements `cluster.fleet.Backend` with detached actors."""
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         self._settings = settings

@@ -1,14 +1,15 @@
 """One settings tree. Precedence: arguments of `serve_config.yaml` > environment (`LLC_…`) > defaults.
 
-Nested members are set as `LLC_MEDIA__START_BITRATE`; lists and pools as JSON. An unknown or malformed value stops
+Nested members are set as `LLC_MEDIA__BITRATE`; lists and pools as JSON. An unknown or malformed value stops
 start-up with the variable's name.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 
@@ -100,6 +101,20 @@ class Settings(BaseSettings):
     metrics_port: int = Field(default=9400, ge=0, le=65_535)
     """First port tried for a worker's metrics; the next free one is taken, 0 turns the endpoint off."""
     log_level: str = "INFO"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_variables(cls, values: object) -> object:
+        prefix = "LLC_"
+        names = {name.upper() for name in cls.model_fields}
+        unknown = [
+            name
+            for name in sorted(os.environ)
+            if name.startswith(prefix) and name.removeprefix(prefix).partition("__")[0] not in names
+        ]
+        if unknown:
+            raise ValueError(f"no such setting: {', '.join(unknown)}")
+        return values
 
     @field_validator("api_keys", mode="before")
     @classmethod

@@ -59,7 +59,7 @@ return 1
 _REOPEN = """
 if redis.call('HGET', KEYS[1], 'state') ~= 'INACTIVE' then return 0 end
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-redis.call('HSET', KEYS[1], 'state', 'PENDING', 'reason', '', 'worker', '', 'started_at', '0.0')
+redis.call('HSET', KEYS[1], 'state', 'PENDING', 'reason', '', 'worker', '', 'started_at', '0.0', 'moves', '0')
 redis.call('EXPIRE', KEYS[1], ARGV[1])
 redis.call('SADD', KEYS[2], ARGV[2])
 redis.call('SADD', KEYS[3], ARGV[3])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -14,10 +14,12 @@ log = structlog.get_logger(__name__)
 
 
 class Tasks:
-    """The tasks of one owner. An exception that nobody awaits is logged and counted here, and nowhere else."""
+    """The tasks of one owner. An exception that nobody awaits is logged and counted here, and nowhere else;
+    `failed` is called after that."""
 
-    def __init__(self, owner: str) -> None:
+    def __init__(self, owner: str, failed: Callable[[], None] | None = None) -> None:
         self._owner = owner
+        self._failed = failed
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def __len__(self) -> int:
@@ -42,3 +44,5 @@ class Tasks:
         if not task.cancelled() and (failure := task.exception()) is not None:
             metrics.FAILURES.labels(self._owner).inc()
             log.error("task_failed", owner=self._owner, task=str(task.get_coro()), exc_info=failure)
+            if self._failed is not None:
+                self._failed()

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from cluster.allocator import MAX_MOVES, MISSED_PINGS, Allocator
-from cluster.api import WorkerGone, WorkerState
+from cluster import fleet
+from cluster.allocator import MAX_MOVES, Allocator
+from cluster.api import WorkerGone
 from cluster.errors import NotReady, QueueFull, QuotaExceeded, Unavailable, UnknownModel
+from cluster.fleet import MISSED_PINGS
 from cluster.records import Grant, SessionRecord
 from cluster.settings import PoolSettings
 from longlive import stamp
 from models.contract import Replica
-from models.echo import EchoModel
+from models.echo import EchoModel, EchoReplica
 from tests.support.local import LocalCluster, LocalWorker
 from tests.support.rtc_client import Received
 from tests.support.waiting import eventually, settle
@@ -217,7 +219,7 @@ class Reserving:
 def stand_between(scene) -> Reserving:
     (handle,) = handles(scene.local)
     between = Reserving(handle)
-    scene.local.allocator._handles[handle.worker.name] = between
+    scene.local.allocator._fleet.handles[handle.worker.name] = between
     return between
 
 
@@ -303,7 +305,7 @@ async def test_a_worker_that_dies_while_it_is_granted(launch):
     await between.asked.wait()
     (name,) = scene.local.backend.workers
     scene.local.backend.bury(name)
-    await eventually(lambda: name not in scene.local.allocator._handles)
+    await eventually(lambda: name not in scene.local.allocator._fleet.handles)
     await scene.local.idle("echo")
     await scene.local.allocator._serve(scene.local.allocator._pools["echo"])
     assert held(scene.local) == {}, "the grant that runs must fail first"
@@ -507,18 +509,25 @@ async def test_a_drained_worker_ends_with_its_last_session_and_another_takes_its
 
 
 @pytest.mark.fast
-async def test_a_worker_that_cannot_load_says_why_and_gets_nothing(launch, monkeypatch):
-    def fail(model: EchoModel, device: str) -> None:
-        raise ArithmeticError("fault injected")
+async def test_a_worker_that_cannot_load_is_replaced_after_a_pause(launch, monkeypatch, capsys):
+    load, tries = EchoModel.load, []
+
+    def fail_once(model: EchoModel, device: str) -> EchoReplica:
+        tries.append(time.monotonic())
+        if len(tries) == 1:
+            raise ArithmeticError("fault injected")
+        return load(model, device)
 
     scene = launch(ECHO)
-    monkeypatch.setattr(EchoModel, "load", fail)
+    monkeypatch.setattr(EchoModel, "load", fail_once)
+    monkeypatch.setattr(fleet, "FIRST_PAUSE_S", 0.05)
     session = await scene.create()
-    await eventually(lambda: any(s.failure for s in scene.local.allocator._statuses.values()))
-    (status,) = await scene.client.workers()
-    assert status.failure == "ArithmeticError: fault injected"
-    assert status.state is WorkerState.LOADING
-    assert await scene.state(session.session_id) is SessionState.PENDING
+    await scene.held(session.session_id)
+    assert len(tries) == 2
+    assert len(scene.local.backend.buried) == 1
+    said = capsys.readouterr().out
+    assert "worker_failed_to_load" in said
+    assert "ArithmeticError: fault injected" in said
 
 
 # --- a new allocator ------------------------------------------------------------------------------------------------
@@ -610,7 +619,7 @@ async def test_redis_away_during_recovery_watches_each_worker_once(launch, succe
     new = await succeed(scene)
     assert tried
     names = Counter(task.get_coro().__qualname__ for task in new._tasks._tasks)
-    assert names["Allocator._watch"] == names["Allocator._heartbeat"] == 1
+    assert names["Fleet._watch"] == names["Fleet._heartbeat"] == 1
     assert new._pools["echo"].holder(session_id) is not None
 
 

@@ -62,6 +62,7 @@ def test_pools_are_json(monkeypatch):
         ("LLC_POOLS", '[{"model": "echo", "gpus": 1}]', "gpus"),
         ("LLC_POOLS", '[{"max_workers": 1}]', "model"),
         ("LLC_POOLS", "[not json", "pools"),
+        ("LLC_BITRATE", "1", "no such setting: LLC_BITRATE"),
     ],
 )
 def test_an_unknown_or_malformed_value_stops_start_up_and_is_named(monkeypatch, name, value, said):

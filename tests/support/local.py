@@ -63,7 +63,8 @@ class LocalBackend:
         return self.workers[name]
 
     async def kill(self, name: str) -> None:
-        self.bury(name)
+        if name in self.workers:
+            self.bury(name)
 
     def bury(self, name: str) -> None:
         """End a worker as a SIGKILL would be seen by its callers."""

@@ -1,0 +1,181 @@
+"""The workers of a cluster: started, watched, drained, and found again by an allocator that has restarted.
+
+Each worker has one pending `watch`: it brings the worker's word, and its failure is the worker's death. A hang is found
+by pings. A worker that cannot load its model is ended, and the next one of its pool is started later and later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from cluster.api import WorkerApi, WorkerGone, WorkerState, WorkerStatus
+from cluster.policy import Pool
+from cluster.settings import PoolSettings, Settings
+from cluster.tasks import Tasks
+
+log = structlog.get_logger(__name__)
+
+WATCH_S = 25.0
+MISSED_PINGS = 3
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 300.0
+"""Before a worker is started after one that could not load."""
+
+
+class Backend(Protocol):
+    """Where workers live."""
+
+    async def spawn(self, name: str, pool: PoolSettings) -> WorkerApi:
+        """Start a worker; returns at once, loading goes on."""
+        ...
+
+    async def names(self) -> list[str]:
+        """Names of the workers that exist."""
+        ...
+
+    async def get(self, name: str) -> WorkerApi:
+        """A handle by name; raises WorkerGone."""
+        ...
+
+    async def kill(self, name: str) -> None:
+        """End a worker that hangs or is of no use."""
+        ...
+
+
+class Fleet:
+    """Handles and last words of all workers. `heard` is called with each new word, `lost` once per death."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        backend: Backend,
+        tasks: Tasks,
+        heard: Callable[[Pool, WorkerStatus], None],
+        lost: Callable[[Pool, str], None],
+    ) -> None:
+        self._cluster = settings.cluster
+        self._heartbeat_s = settings.limits.heartbeat_s
+        self._backend = backend
+        self._tasks = tasks
+        self._heard = heard
+        self._lost = lost
+        self._spawned_at: dict[str, float] = {}
+        self._pause_s: dict[str, float] = {}
+        self._paused_until: dict[str, float] = {}
+        self._count = 0
+        self.handles: dict[str, WorkerApi] = {}
+        self.statuses: dict[str, WorkerStatus] = {}
+
+    async def scale(self, pool: Pool) -> None:
+        """Start the workers that the pool lacks, and let go those it has too many of."""
+        model = pool.settings.model
+        if time.monotonic() >= self._paused_until.get(model, 0.0):
+            for _ in range(pool.to_spawn()):
+                await self._spawn(pool)
+        for name in pool.to_drain():
+            pool.workers[name].draining = True
+            log.info("worker_drained", worker_id=name)
+            self._tasks.start(self._drain(name))
+
+    async def recover(self, pool: Pool) -> None:
+        """Take up the pool's workers that exist already, with what they hold."""
+        prefix = worker_prefix(self._cluster, pool.settings.model)
+        names = [n for n in await self._backend.names() if n.startswith(prefix) and n not in self.handles]
+        await asyncio.gather(*(self._take_up(pool, name) for name in names))
+
+    async def _spawn(self, pool: Pool) -> None:
+        self._count += 1
+        prefix = worker_prefix(self._cluster, pool.settings.model)
+        name = f"{prefix}{int(time.time() * 1000):x}-{self._count}"
+        pool.spawned(name)
+        self._spawned_at[name] = time.monotonic()
+        self._adopt(pool, name, await self._backend.spawn(name, pool.settings))
+        log.info("worker_spawned", worker_id=name)
+
+    async def _drain(self, name: str) -> None:
+        with suppress(WorkerGone):  # its watch says so
+            await self.handles[name].drain()
+
+    async def _take_up(self, pool: Pool, name: str) -> None:
+        try:
+            handle = await self._backend.get(name)
+            async with asyncio.timeout(MISSED_PINGS * self._heartbeat_s):
+                status = await handle.watch(-1, 0)
+        except WorkerGone:
+            return
+        except TimeoutError:
+            await self._backend.kill(name)
+            return
+        pool.spawned(name)
+        for held in status.sessions:
+            pool.workers[name].sessions[held.session_id] = held.tenant
+        self._hear(pool, status)
+        self._adopt(pool, name, handle)
+
+    def _adopt(self, pool: Pool, name: str, handle: WorkerApi) -> None:
+        self.handles[name] = handle
+        self._tasks.start(self._watch(pool, name, handle))
+        self._tasks.start(self._heartbeat(name, handle))
+
+    async def _watch(self, pool: Pool, name: str, handle: WorkerApi) -> None:
+        seq = -1
+        try:
+            while True:
+                status = await handle.watch(seq, WATCH_S)
+                if status.seq != seq:
+                    seq = status.seq
+                    self._hear(pool, status)
+        except WorkerGone:
+            self.forget(pool, name)
+
+    def _hear(self, pool: Pool, status: WorkerStatus) -> None:
+        name, model = status.name, pool.settings.model
+        self.statuses[name] = status
+        if status.failure:
+            pause = self._pause_s[model] = min(2 * self._pause_s.get(model, FIRST_PAUSE_S / 2), LONGEST_PAUSE_S)
+            self._paused_until[model] = time.monotonic() + pause
+            log.error("worker_failed_to_load", worker_id=name, failure=status.failure, next_try_in_s=pause)
+            self._tasks.start(self._backend.kill(name))
+            return
+        worker = pool.workers.get(name)
+        if worker is not None and not worker.ready and status.state not in (WorkerState.LOADING, WorkerState.EXITING):
+            since = self._spawned_at.pop(name, None)
+            self._pause_s.pop(model, None)
+            pool.loaded(name, time.monotonic() - since if since is not None else None)
+        self._heard(pool, status)
+
+    async def _heartbeat(self, name: str, handle: WorkerApi) -> None:
+        missed = 0
+        while missed < MISSED_PINGS:
+            await asyncio.sleep(self._heartbeat_s)
+            if name not in self.handles:
+                return
+            status = self.statuses.get(name)
+            if status is None or status.state is WorkerState.LOADING:
+                continue
+            try:
+                async with asyncio.timeout(self._heartbeat_s):
+                    await handle.ping()
+                missed = 0
+            except TimeoutError:
+                missed += 1
+            except WorkerGone:
+                return  # its watch says so
+        log.error("worker_hangs", worker_id=name, missed=missed)
+        await self._backend.kill(name)
+
+    def forget(self, pool: Pool, name: str) -> None:
+        """A worker has ended; may be called by whoever notices first."""
+        if self.handles.pop(name, None) is not None:
+            self.statuses.pop(name, None)
+            self._lost(pool, name)
+
+
+def worker_prefix(cluster: str, model: str) -> str:
+    """Names of the workers of a pool begin so."""
+    return f"{cluster}:worker:{model}:"
