@@ -72,8 +72,8 @@ check: .venv/.test ## lint, format, types, import rules
 test: .venv/.test clients check ## all tests
 	$(BIN)/pytest
 
-test-fast: .venv/.test ## the tests that need neither Ray nor a browser, in under a minute
-	$(BIN)/pytest -m "fast or media"
+test-fast: .venv/.test ## the tests that need neither peers, Ray nor a browser, in under a minute
+	$(BIN)/pytest -m fast -n 2
 
 bench: .venv/.test ## the benchmark of a session (ARGS="--minutes 10")
 	$(BIN)/python benchmarks/session.py $(ARGS)
