@@ -16,6 +16,7 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
 from ray.util import list_named_actors
 from redis.asyncio import Redis
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cluster import logs, metrics
 from cluster.allocator import Allocator
@@ -28,6 +29,9 @@ from cluster.store import Store
 from cluster.worker import Worker
 
 NAMESPACE = "longlive"
+ALLOCATOR_PATIENCE_S = 10.0
+"""Ray restarts a dead allocator in about two seconds; no client asks twice for a session by itself."""
+RETRY_EVERY_S = 0.1
 OBJECT_STORE_BYTES = 80 * 2**20
 """Nothing of ours goes through Ray's object store; this is about the least it takes."""
 
@@ -56,14 +60,23 @@ def start_ray() -> bool:
 
 
 class Proxy:
-    """Calls an actor's methods as if it were here: errors come back as themselves, a dead actor as `gone`."""
+    """Calls an actor's methods as if it were here: errors come back as themselves, a dead actor as `gone`.
 
-    def __init__(self, actor: Any, gone: type[Exception]) -> None:
+    With `patience_s`, an actor that Ray restarts is asked again for so long; its methods must be idempotent.
+    """
+
+    def __init__(self, actor: Any, gone: type[Exception], patience_s: float = 0.0) -> None:
         self._actor = actor
         self._gone = gone
+        self._retrying = AsyncRetrying(
+            retry=retry_if_exception_type(gone),
+            stop=stop_after_delay(patience_s),
+            wait=wait_fixed(RETRY_EVERY_S),
+            reraise=True,
+        )
 
     def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        return partial(self._call, method)
+        return partial(self._retrying.copy(), self._call, method)  # the object keeps state while it retries
 
     async def _call(self, method: str, *args: Any) -> Any:
         try:
@@ -196,4 +209,4 @@ async def connect(settings: Settings) -> tuple[Redis, AllocatorApi, Handles]:
     name = allocator_name(settings)
     options = AllocatorActor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
     actor = await asyncio.to_thread(options.remote, settings, url)
-    return Redis.from_url(url), cast(AllocatorApi, Proxy(actor, Unavailable)), Handles()
+    return Redis.from_url(url), cast(AllocatorApi, Proxy(actor, Unavailable, ALLOCATOR_PATIENCE_S)), Handles()

@@ -118,13 +118,13 @@ async def test_killed_allocator_cuts_no_session_and_admits_new_ones(server: Serv
 
     (allocator,) = server.pids("ray::_RayAllocator")
     os.kill(allocator, signal.SIGKILL)
+    other = Story(server)
+    await other.reactor.connect()  # at once: the gateway waits for the new allocator
+    await other.reactor.disconnect()
+    other.reactor.close()
+
     chunk = story.last("chunk_complete")["session_chunk"]
     await story.until(lambda: story.last("chunk_complete")["session_chunk"] > chunk + 1)
     assert "disconnected" not in story.statuses
-
-    other = Story(server)
-    await other.reactor.connect()
-    await other.reactor.disconnect()
-    other.reactor.close()
     await story.reactor.disconnect()
     story.reactor.close()
