@@ -37,6 +37,7 @@ from wire.http import (
     Session,
     SessionState,
     Transport,
+    model_slug,
 )
 
 T = TypeVar("T")
@@ -249,7 +250,7 @@ class ClusterClient:
 
     def _spec(self, model: str) -> ModelSpec:
         try:
-            return self._specs[registry.slug(model)]
+            return self._specs[model_slug(model)]
         except KeyError:
             raise UnknownModel(f"no model named {model}; served here: {', '.join(self._specs)}") from None
 

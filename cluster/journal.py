@@ -27,7 +27,12 @@ log = structlog.get_logger(__name__)
 class Snapshot(BaseModel):
     """What another worker needs to go on: the director's state at the last boundary and the stream's bytes there."""
 
-    model_config = ConfigDict(frozen=True, ser_json_bytes="base64", val_json_bytes="base64")
+    model_config = ConfigDict(
+        frozen=True,
+        ser_json_bytes="base64",
+        val_json_bytes="base64",
+        hide_input_in_errors=True,  # it holds prompts
+    )
 
     model: str
     director: dict[str, Any]

@@ -136,7 +136,7 @@ class Session:
         outputs: list[VideoOutput | AudioOutput] = [*self._video.values(), *self._audio.values()]
         await asyncio.gather(*(output.close() for output in outputs))
         self._stream.close()
-        self._log.info("session_ended", reason=reason, state=state.value)
+        self._log.info("session_ended", reason=_label(reason), state=state.value)
         metrics.SESSIONS_ENDED.labels(self.grant.model, _label(reason)).inc()
         self._ended(self, reason)
 
@@ -340,6 +340,13 @@ def _to_wire(message: Message) -> ModelMessage:
 
 
 def _label(reason: str) -> str:
-    """Free text from clients must not become a metric label."""
-    known = ("no client", "maximum duration reached", "generation failed", FENCED)
+    """Free text from clients must become neither a metric label nor a line in the log."""
+    known = (
+        "no client",
+        "maximum duration reached",
+        "generation failed",
+        "snapshot unusable",
+        "worker shut down",
+        FENCED,
+    )
     return reason if reason in known else "closed"

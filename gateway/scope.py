@@ -11,12 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.errors import Forbidden
-from wire.http import AuthorizationDetail, Session
-
-
-def slug(model: str) -> str:
-    """The model without its owner: `owner/longlive-v2` is `longlive-v2`."""
-    return model.rpartition("/")[2]
+from wire.http import AuthorizationDetail, Session, model_slug
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +66,7 @@ def _may_operate(detail: AuthorizationDetail, session: Session) -> bool:
 
 def _covers_model(detail: AuthorizationDetail, model: str) -> bool:
     models = detail.resources.models
-    return bool(models.all) or slug(model) in {slug(name) for name in models.match or ()}
+    return bool(models.all) or model_slug(model) in {model_slug(name) for name in models.match or ()}
 
 
 def _bound_only(detail: AuthorizationDetail) -> bool:

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from cluster.errors import UnknownModel
 from gateway.deps import ClusterDep, MetricsDep
 from gateway.metrics import CONTENT_TYPE
-from gateway.scope import slug
+from wire.http import model_slug
 
 router = APIRouter(tags=["system"])
 
@@ -21,7 +21,7 @@ async def get_schema(cluster: ClusterDep, model: Annotated[str | None, Query(max
     served = cluster.models()
     if model is None and not served:
         raise UnknownModel("no model is served")
-    return cluster.schema(slug(model or served[0]))
+    return cluster.schema(model_slug(model or served[0]))
 
 
 @router.get("/health")

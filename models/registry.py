@@ -38,8 +38,3 @@ def find(name: str, preset: str) -> Model:
         model: Model = point.load()(preset)
         return model
     raise UnknownModelError(name)
-
-
-def slug(name: str) -> str:
-    """The model's slug: `owner/longlive-v2` is `longlive-v2`."""
-    return name.rsplit("/", 1)[-1]

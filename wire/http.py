@@ -79,6 +79,11 @@ class Token(Body):
     expires_at: int
 
 
+def model_slug(name: str) -> str:
+    """The model without its owner: `owner/longlive-v2` is `longlive-v2`."""
+    return name.rpartition("/")[2]
+
+
 # --- sessions -------------------------------------------------------------------------------------------------------
 
 

@@ -237,7 +237,7 @@ class Connection:
         self._closed = True
         if ended is not None and self._talk is not None:
             self._talk.send(SessionEnded(ended))
-        self._give_up(ended or "closed", drain=ended is not None)
+        self._give_up("closed" if ended is None else "session ended", drain=ended is not None)
         self._offered.set()
         while self._tasks:
             await asyncio.wait(self._tasks)

@@ -295,7 +295,7 @@ async def test_the_end_is_told_before_the_peer_closes(scene) -> None:
     connection = scene.connections[1002]
     await connection.close("expired")
     assert await client.message("sessionEnded") == {"reason": "expired"}
-    assert scene.journal.events[-1] == ("closed", 1002, "expired")
+    assert scene.journal.events[-1] == ("closed", 1002, "session ended")
     await connection.close()
     assert scene.journal.kinds().count("closed") == 1
     with pytest.raises(InvalidOffer):
