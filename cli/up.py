@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+import httpx
 import ray
 from ray import serve
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cluster.remote import start_ray
 from cluster.settings import Settings
@@ -43,11 +45,17 @@ def running(settings: Settings, host: str, port: int) -> Iterator[None]:
     try:
         serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
         serve.run(build(settings.model_dump()), name=APP, route_prefix="/")
+        _until_ready(f"http://127.0.0.1:{port}/ready")
         yield
     finally:
         if not own:
             serve.delete(APP)
         ray.shutdown()
+
+
+@retry(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(60), wait=wait_fixed(0.1), reraise=True)
+def _until_ready(url: str) -> None:
+    httpx.get(url, timeout=5).raise_for_status()
 
 
 def wait_for_signal() -> None:

@@ -22,15 +22,14 @@ from cluster.errors import Conflict, UnknownConnection
 from cluster.journal import Journal, Snapshot
 from cluster.media.connection import FLAT_CONNECTION_ID, Connection
 from cluster.media.output import AudioOutput, VideoOutput
+from cluster.publishers import Publishers
 from cluster.records import Grant
 from cluster.scheduler import Scheduler
 from cluster.settings import Settings
 from cluster.store import Store
 from cluster.tasks import Tasks
 from models.contract import Message, Model, Stream
-from models.media import AudioSamples, Inputs, VideoFrames
-from wire.frames import Channel as WireChannel
-from wire.frames import ClientMessage, ModelMessage, PublishTrack, Refused, TrackPublished, UnpublishTrack
+from wire.frames import ClientMessage, ModelMessage, PublishTrack, UnpublishTrack
 from wire.http import SdpOffer, SessionState
 
 log = structlog.get_logger(__name__)
@@ -69,7 +68,7 @@ class Session:
         self._meters = {name: metrics.OutputMeter(grant.model) for name in self._video}
         self._connections: dict[int, Connection] = {}
         self._unused: dict[int, asyncio.TimerHandle] = {}
-        self._publishers: dict[str, Connection] = {}
+        self._publishers = Publishers(model.spec.tracks)
         self._opened: set[int] = set()
         self._counted = 0
         self._grace: asyncio.TimerHandle | None = None
@@ -83,7 +82,7 @@ class Session:
             stream,
             video=self._video,
             audio=self._audio,
-            inputs=self._take_inputs,
+            inputs=self._publishers.take,
             broadcast=self._broadcast,
             completed=self._chunk_completed,
             arbiter=arbiter,
@@ -214,9 +213,9 @@ class Session:
         self._journal.note(state=SessionState.ACTIVE.value)
         for message in self._director.connect():
             connection.send(_to_wire(message))
-        self._withdraw(connection)  # a client that reconnects publishes anew
+        self._publishers.withdraw(connection)  # a client that reconnects publishes anew
         if connection.id == FLAT_CONNECTION_ID:
-            self._publish_unasked(connection)
+            self._publishers.publish_unasked(connection)
         self._opened.add(connection.id)
         self._observe()
 
@@ -225,7 +224,7 @@ class Session:
         self._log.info("connection_closed", connection_id=connection.id, reason=reason)
         self._connections.pop(connection.id, None)
         self._tasks.start(connection.close())
-        self._withdraw(connection)
+        self._publishers.withdraw(connection)
         if connection.id not in self._opened:
             return  # it never got through: the grace that runs already is the client's
         self._opened.remove(connection.id)
@@ -234,9 +233,6 @@ class Session:
             self._scheduler.set_watched(False)
             self._journal.note(state=SessionState.SUSPENDED.value)
             self._await_client(self._settings.limits.reconnect_grace_s, SessionState.INACTIVE)
-
-    def _withdraw(self, connection: Connection) -> None:
-        self._publishers = {track: c for track, c in self._publishers.items() if c is not connection}
 
     def _observe(self) -> None:
         """Tell the metrics how many connections have come or gone since the last look."""
@@ -249,11 +245,9 @@ class Session:
         """What a client says, but for what the connection answers itself."""
         match message:
             case PublishTrack(name=name, request_id=request_id):
-                connection.send(self._publish(connection, name, request_id))
+                connection.send(self._publishers.publish(connection, name, request_id))
             case UnpublishTrack(name=name):
-                if self._publishers.get(name) is connection:
-                    del self._publishers[name]
-                    connection.unpublish(name)
+                self._publishers.unpublish(connection, name)
             case _:
                 turn = self._dispatch(message)
                 self._broadcast(turn.messages)
@@ -261,23 +255,6 @@ class Session:
                     connection.send(turn.reply)
                 if turn.changed:
                     self._director_changed()
-
-    def _publish(self, connection: Connection, name: str, request_id: str | None) -> TrackPublished | Refused:
-        refusal = ""
-        if not any(track.name == name and track.direction == "in" for track in self._model.spec.tracks):
-            refusal = "no such inbound track"
-        elif self._publishers.setdefault(name, connection) is not connection:
-            refusal = "another connection publishes this track"
-        if refusal:
-            return Refused("publish_refused", refusal, "publish_track", WireChannel.CONTROL, request_id)
-        connection.publish(name)
-        return TrackPublished(name, request_id)
-
-    def _publish_unasked(self, connection: Connection) -> None:
-        """Clients of the flat path have no channel to ask on: they get the slots that are free."""
-        for track in self._model.spec.tracks:
-            if track.direction == "in" and track.name not in self._publishers:
-                self._publish(connection, track.name, None)
 
     def _director_changed(self) -> None:
         if self._director.run != self._run:
@@ -293,16 +270,6 @@ class Session:
                     connection.send(message)
 
     # --- chunks and snapshots ---------------------------------------------------------------------------------------
-
-    def _take_inputs(self) -> Inputs:
-        taken: dict[str, VideoFrames | AudioSamples] = {}
-        for track, connection in self._publishers.items():
-            media = connection.take(track)
-            if isinstance(media, tuple):
-                taken[track] = AudioSamples(track, *media)
-            elif media is not None:
-                taken[track] = VideoFrames(track, media[None])
-        return taken
 
     def _chunk_completed(self) -> None:
         self._stream_state = self._stream.snapshot()

@@ -226,7 +226,7 @@ async def test_only_one_connection_publishes_a_track(launch):
     assert (await second.request("publish_track", "webcam"))["data"] == {}
     await second.received["main_video"].wait(shade(30))
     second.notify("unpublish_track", "webcam")
-    await eventually(lambda: not session._publishers)
+    await eventually(lambda: len(session._publishers) == 0)
 
 
 async def test_connection_ids_that_cannot_be(launch):
@@ -406,7 +406,7 @@ class Belongings:
         """Only `_connections` and tasks can take a moment."""
         await eventually(lambda: not self._session._connections)
         await eventually(lambda: tasks() <= self._tasks)
-        assert self._session._publishers == {}
+        assert len(self._session._publishers) == 0
         assert self._session._opened == set()
         assert self._session._unused == {}
 
