@@ -213,11 +213,13 @@ class ClusterClient:
 
     async def _acquire(self, record: SessionRecord, otherwise: SessionState = SessionState.CLOSED) -> Session:
         fields = record.model_dump(include={"session_id", "tenant", "model"})
+        admitted = False
         try:
             place = await self._allocator.acquire(Ticket(**fields, arrival=time.time()))
-        except BaseException:
-            await self._store.end(record.tenant, record.session_id, otherwise, "not admitted")
-            raise
+            admitted = True
+        finally:
+            if not admitted:
+                await self._store.end(record.tenant, record.session_id, otherwise, "not admitted")
         return self._view(await self._record(record.tenant, record.session_id), place)
 
     async def _check_quota(self, tenant: str) -> None:

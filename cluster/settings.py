@@ -7,7 +7,7 @@ start-up with the variable's name.
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -100,7 +100,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     metrics_port: int = Field(default=9400, ge=0, le=65_535)
     """First port tried for a worker's metrics; the next free one is taken, 0 turns the endpoint off."""
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections import deque
 
 import numpy as np
@@ -17,7 +18,7 @@ MAX_AUDIO_S = 2.0
 """Samples that nobody takes are kept for this long."""
 
 
-class Inbound:
+class Inbound(ABC):
     """Reads a remote track while started. Base of the two kinds."""
 
     def __init__(self, track: MediaStreamTrack) -> None:
@@ -53,13 +54,13 @@ class Inbound:
             assert isinstance(frame, Frame)
             self.keep(frame)
 
+    @abstractmethod
     def keep(self, frame: Frame) -> None:
         """Take a decoded frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forget(self) -> None:
         """Drop what is kept."""
-        raise NotImplementedError
 
 
 class InboundVideo(Inbound):
