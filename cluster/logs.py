@@ -6,13 +6,18 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 
-def configure(level: str) -> None:
-    """Set up structlog and the standard library's root logger for this process."""
+def configure(level: str, **ids: str) -> None:
+    """Set up structlog and the standard library's root logger for this process; every line carries `ids`."""
+
+    def add_ids(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        return {**ids, **event}
+
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

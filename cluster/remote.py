@@ -102,7 +102,7 @@ class _RayWorker(Worker):
     """A worker in its own process."""
 
     def __init__(self, name: str, pool: PoolSettings, settings: Settings, redis_url: str) -> None:
-        logs.configure(settings.log_level)
+        logs.configure(settings.log_level, worker_id=name)
         store = Store(Redis.from_url(redis_url), settings)
         super().__init__(name, pool, settings, store, exit_process=lambda: os._exit(0))
 

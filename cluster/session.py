@@ -192,6 +192,7 @@ class Session:
             inputs=inputs,
             settings=self._settings.media,
             listener=self,
+            session_id=self.grant.session_id,
         )
         self._connections[connection_id] = connection
         grace_s = self._settings.limits.connect_grace_s

@@ -69,6 +69,7 @@ class Connection:
         inputs: Mapping[str, Literal["video", "audio"]],
         settings: MediaSettings,
         listener: Listener,
+        session_id: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.id = connection_id
@@ -79,7 +80,7 @@ class Connection:
         self._inputs = inputs
         self._listener = listener
         self._watchdog = Watchdog(settings.ping_timeout_s, self._timed_out, clock)
-        self._log = logger.bind(connection_id=connection_id)
+        self._log = logger.bind(session_id=session_id, connection_id=connection_id)
         self._peer: Peer | None = None
         self._talk: Conversation | None = None
         self._answering: asyncio.Task[str] | None = None
@@ -102,7 +103,7 @@ class Connection:
         checked = read_offer(offer, self._output_kinds, self._inputs)
         self._retire()
         peer = self._peer = Peer(checked, self._outputs, self)
-        self._talk = Conversation(peer, codec_for_client(offer.client_info, offer.sdp_offer))
+        self._talk = Conversation(peer, codec_for_client(offer.client_info, offer.sdp_offer), self._log)
         self._answering = self._spawn(self._answer(peer))
         self._offered.set()
         self._watchdog.start()
@@ -173,7 +174,6 @@ class Connection:
 
     def _open(self, peer: Peer, talk: Conversation) -> None:
         self.is_open = True
-        self._log.info("connection open")
         if self.id == FLAT_CONNECTION_ID:
             for viewer in peer.viewers.values():
                 viewer.resume()
@@ -195,7 +195,7 @@ class Connection:
             case PauseTrack(name) if name in peer.viewers:
                 peer.viewers[name].pause()
             case ResumeTrack() | PauseTrack():
-                self._log.info("no such track", track=message.name)
+                self._log.info("unknown_track")
             case _ if self.is_open:
                 self._listener.message(self, message)
             case _:
@@ -247,7 +247,6 @@ class Connection:
             return
         self._watchdog.stop()
         self._retire(drain=drain)
-        self._log.info("connection closed", reason=reason)
         self._listener.closed(self, reason)
 
     def _retire(self, *, drain: bool = False) -> None:
@@ -267,7 +266,7 @@ class Connection:
     def _reap(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._log.info("task failed", error=str(error), kind=type(error).__name__)
+            self._log.info("signalling_failed", error=str(error), kind=type(error).__name__)
 
 
 async def _close(peer: Peer, answering: asyncio.Task[str], drain: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-import structlog
+from structlog.typing import FilteringBoundLogger as BoundLogger
 
 from cluster.media.peer import Peer
 from wire.codec import Codec, Frame
@@ -14,14 +14,13 @@ from wire.negotiate import codec_for_first_frame
 MAX_HELD = 256
 """Messages that may wait, each way; then the oldest is dropped."""
 
-logger = structlog.get_logger(__name__)
-
 
 class Conversation:
     """Encodes, decodes and holds. The codec is the offer's, if that tells it, else the first inbound frame's."""
 
-    def __init__(self, peer: Peer, codec: Codec | None) -> None:
+    def __init__(self, peer: Peer, codec: Codec | None, log: BoundLogger) -> None:
         self._peer = peer
+        self._log = log
         self._codec = codec
         self._unsent: deque[ServerMessage] = deque(maxlen=MAX_HELD)
         self._closed_channel: deque[Frame] = deque(maxlen=MAX_HELD)
@@ -36,7 +35,7 @@ class Conversation:
         try:
             return self._codec.decode(Frame(channel, payload))
         except FrameError as error:
-            logger.info("unreadable frame", channel=channel, reason=error.reason)
+            self._log.info("unreadable_frame", channel=channel, reason=error.reason)
             if error.refusal is not None:
                 self.send(error.refusal)
             return None
@@ -60,7 +59,7 @@ class Conversation:
         try:
             return codec.encode(message)
         except ValueError as error:
-            logger.error("message cannot be sent", message=type(message).__name__, error=str(error))
+            self._log.error("message_not_sent", message=type(message).__name__, error=str(error))
             return None
 
     def _transmit(self, frame: Frame) -> None:
@@ -70,4 +69,4 @@ class Conversation:
         try:
             self._peer.send(frame.channel, frame.payload)
         except ValueError as error:
-            logger.error("frame cannot be sent", channel=frame.channel, error=str(error))
+            self._log.error("frame_not_sent", channel=frame.channel, error=str(error))

@@ -190,7 +190,7 @@ class _EncodingSession:
         try:
             packets = self._context.encode(self._convert(job))
         except av.FFmpegError as error:
-            logger.error("encoder failed", codec=self._codec, error=str(error))
+            logger.error("encoder_failed", codec=self._codec, error=str(error))
             self._context = open_encoder(self._codec, self._shape)
             return None
         if not packets:
