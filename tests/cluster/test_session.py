@@ -140,6 +140,23 @@ async def test_a_reset_drops_what_is_queued_and_the_next_run_begins_at_zero(laun
     assert seen == [0, *range(29, 39)], "of the abandoned run, only what was shown before the reset"
 
 
+async def test_two_sessions_share_a_worker_and_nothing_else(launch):
+    scene = launch(PoolSettings(model="longlive-v2", min_warm=1, sessions_per_worker=2))
+    first, second = [await scene.opened("longlive-v2") for _ in range(2)]
+    assert scene.local.worker_of(first) is scene.local.worker_of(second)
+    for prompt, viewer in (("dunes", await scene.join(first)), ("a storm", await scene.join(second))):
+        viewer.command("set_shot", {"prompt": prompt})
+        viewer.command("start")
+    for prompt, viewer in zip(("dunes", "a storm"), scene.viewers, strict=True):
+        for chunk in (1, 2):
+            complete = await viewer.message("chunk_complete")
+            assert (complete["session_chunk"], complete["active_prompt"]) == (chunk, prompt)
+        assert await shown(viewer, 30) == list(range(30))
+    await scene.client.delete_session(TENANT, first, None)
+    complete = await scene.viewers[1].message("chunk_complete")
+    assert complete["active_prompt"] == "a storm", "the end of one is nothing to the other"
+
+
 async def test_an_inactive_session_goes_on_at_the_chunk_where_it_was(launch):
     scene = launch(LONGLIVE, reconnect_grace_s=0.05)
     session_id = await scene.opened("longlive-v2")
