@@ -142,12 +142,13 @@ class Board:
     def table(self) -> Table:
         """The table as it stands."""
         table = Table(
-            Column("state", width=12),
-            "chunk",
-            Column("beat", width=12),
-            Column("prompt", no_wrap=True),
-            Column("ms per chunk", width=6),
-            Column("fps received", width=8),
+            Column("state", min_width=10),
+            Column("chunk", min_width=5),
+            Column("beat", min_width=12),
+            Column("prompt", ratio=1, no_wrap=True),
+            Column("ms per\nchunk", min_width=6),
+            Column("fps\nreceived", min_width=8),
+            expand=True,
         )
         for row in [*self._rows, (self._watcher.status, "", "", "", "", "")]:
             table.add_row(*row)
