@@ -42,9 +42,8 @@ from wire.http import (
 
 T = TypeVar("T")
 
-__all__ = ["FLAT_CONNECTION_ID", "ApiKey", "ClusterClient"]
+__all__ = ["ApiKey", "ClusterClient"]
 
-FLAT_CONNECTION_ID = 1001
 READY_TIMEOUT_S = 2.0
 
 
@@ -83,18 +82,6 @@ class ClusterClient:
     async def resolve_key(self, raw_key: str) -> ApiKey | None:
         """The key, None if it is unknown or revoked."""
         return await self._redis_call(self._keys.resolve(raw_key))
-
-    async def create_key(self, name: str) -> tuple[ApiKey, str]:
-        """A new key, and its raw form, which is shown this once."""
-        return await self._redis_call(self._keys.create(name))
-
-    async def list_keys(self) -> list[ApiKey]:
-        """Every live key."""
-        return await self._redis_call(self._keys.all())
-
-    async def revoke_key(self, key_id: str) -> bool:
-        """Forget a key; False if there is no such key."""
-        return await self._redis_call(self._keys.revoke(key_id))
 
     async def key_is_live(self, key_id: str) -> bool:
         """Whether the key exists and is not revoked."""

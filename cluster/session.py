@@ -20,7 +20,7 @@ from cluster.arbiter import Arbiter
 from cluster.commands import Dispatch
 from cluster.errors import Conflict, UnknownConnection
 from cluster.journal import Journal, Snapshot
-from cluster.media.connection import FLAT_CONNECTION_ID, Connection
+from cluster.media.connection import Connection
 from cluster.media.output import AudioOutput, VideoOutput
 from cluster.publishers import Publishers
 from cluster.records import Grant
@@ -30,7 +30,7 @@ from cluster.store import Store
 from cluster.tasks import Tasks
 from models.contract import Message, Model, Stream
 from wire.frames import ClientMessage, ModelMessage, PublishTrack, UnpublishTrack
-from wire.http import SdpOffer, SessionState
+from wire.http import FLAT_CONNECTION_ID, SdpOffer, SessionState
 
 log = structlog.get_logger(__name__)
 

@@ -36,7 +36,6 @@ class MediaSettings(_Group):
     bitrate: int = Field(default=4_000_000, ge=100_000)
     """Encoder rate at 1280×704 and 24 fps; smaller pictures are scaled by pixels per second, with a floor."""
     min_bitrate: int = Field(default=600_000, ge=50_000)
-    keyframe_interval_s: float = Field(default=2.0, gt=0)
     ping_timeout_s: float = Field(default=20.0, gt=0)
     """A connection silent for this long is dropped; clients ping every 5 or 10 s."""
 

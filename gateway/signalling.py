@@ -10,13 +10,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Response
 
-from cluster.client import FLAT_CONNECTION_ID
 from gateway.auth import OwnSessionDep
 from gateway.deps import ClusterDep, SettingsDep
 from gateway.errors import TRANSPORT_PATH
 from gateway.ice import ice_servers
 from gateway.versions import check_versions
-from wire.http import ConnectionRef, IceCandidates, IceServers, SdpAnswer, SdpOffer
+from wire.http import FLAT_CONNECTION_ID, ConnectionRef, IceCandidates, IceServers, SdpAnswer, SdpOffer
 
 router = APIRouter(
     prefix="/sessions/{session_id}" + TRANSPORT_PATH, tags=["signalling"], dependencies=[Depends(check_versions)]

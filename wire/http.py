@@ -235,6 +235,10 @@ class SdpAnswer(Body):
     connection_id: int
 
 
+FLAT_CONNECTION_ID = 1001
+"""The connection of the legacy path without ids, whose clients know neither `control` nor `resume_track`."""
+
+
 class ConnectionRef(Body):
     """Answer of `POST …/connections` (201) and of an accepted offer (202)."""
 

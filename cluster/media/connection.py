@@ -31,11 +31,9 @@ from wire.frames import (
     ServerMessage,
     SessionEnded,
 )
-from wire.http import IceCandidates, SdpOffer
+from wire.http import FLAT_CONNECTION_ID, IceCandidates, SdpOffer
 from wire.negotiate import codec_for_client
 
-FLAT_CONNECTION_ID = 1001
-"""The legacy path without connection ids: its clients know neither `control` nor `resume_track`."""
 MAX_EARLY_CANDIDATES = 64
 
 logger = structlog.get_logger(__name__)

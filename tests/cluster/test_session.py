@@ -15,7 +15,6 @@ from aiortc import MediaStreamTrack
 from av import VideoFrame
 
 from cluster.errors import Conflict, NotFound, UnknownConnection
-from cluster.media.connection import FLAT_CONNECTION_ID
 from cluster.records import Grant
 from cluster.session import CONNECTION_IDS, Session
 from cluster.settings import PoolSettings
@@ -23,7 +22,7 @@ from longlive import stamp
 from tests.support.local import LocalCluster
 from tests.support.rtc_client import WAIT_S, Received, RtcClient
 from tests.support.waiting import eventually, settle
-from wire.http import IceCandidate, IceCandidates, SdpOffer, SessionState
+from wire.http import FLAT_CONNECTION_ID, IceCandidate, IceCandidates, SdpOffer, SessionState
 
 pytestmark = pytest.mark.media
 

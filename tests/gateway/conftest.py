@@ -10,8 +10,10 @@ import pytest
 from fastapi import FastAPI
 
 from cluster.client import ClusterClient
+from cluster.keys import KeyRing
 from cluster.settings import Settings
 from gateway.app import create_app
+from tests.support.local import LocalCluster
 
 Headers = dict[str, str]
 Mint = Callable[..., Awaitable[Headers]]
@@ -33,9 +35,15 @@ async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def other_key(cluster: ClusterClient) -> str:
+def keys(local: LocalCluster) -> KeyRing:
+    """The cluster's key ring, as the command line reaches it."""
+    return KeyRing(local.redis, local.settings)
+
+
+@pytest.fixture
+async def other_key(keys: KeyRing) -> str:
     """The raw key of a second account."""
-    return (await cluster.create_key("second"))[1]
+    return (await keys.create("second"))[1]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import jwt
 import pytest
 
 from cluster.client import ClusterClient
+from cluster.keys import KeyRing
 from cluster.settings import Settings
 from gateway.claims import issuer
 
@@ -167,11 +168,11 @@ async def test_another_scheme_is_401(http: httpx.AsyncClient, scheme: str) -> No
     assert (await http.get(UNKNOWN, headers={"Authorization": scheme})).status_code == 401
 
 
-async def test_a_token_dies_with_its_key(http: httpx.AsyncClient, cluster: ClusterClient, mint: Any) -> None:
-    key, raw = await cluster.create_key("short-lived")
+async def test_a_token_dies_with_its_key(http: httpx.AsyncClient, keys: KeyRing, mint: Any) -> None:
+    key, raw = await keys.create("short-lived")
     headers = await mint(raw)
     assert (await http.get(UNKNOWN, headers=headers)).status_code == 404
-    await cluster.revoke_key(key.key_id)
+    await keys.revoke(key.key_id)
     answer = await http.get(UNKNOWN, headers=headers)
     assert (answer.status_code, answer.json()["code"]) == (401, "invalid_token")
 

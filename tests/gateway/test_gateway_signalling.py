@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.client import FLAT_CONNECTION_ID, ClusterClient
+from cluster.client import ClusterClient
 from cluster.settings import Settings
 from gateway.app import create_app
+from wire.http import FLAT_CONNECTION_ID
 
 pytestmark = pytest.mark.media
 

@@ -7,6 +7,7 @@ import jwt
 import pytest
 
 from cluster.client import ClusterClient
+from cluster.keys import KeyRing
 from wire.http import TOKEN_LIFETIME_MAX_S
 
 pytestmark = pytest.mark.fast
@@ -70,9 +71,9 @@ async def test_a_missing_or_unknown_key_is_401(http: httpx.AsyncClient, headers:
     assert "WWW-Authenticate" in answer.headers
 
 
-async def test_a_revoked_key_buys_nothing(http: httpx.AsyncClient, cluster: ClusterClient) -> None:
-    key, raw = await cluster.create_key("short-lived")
-    await cluster.revoke_key(key.key_id)
+async def test_a_revoked_key_buys_nothing(http: httpx.AsyncClient, keys: KeyRing) -> None:
+    key, raw = await keys.create("short-lived")
+    await keys.revoke(key.key_id)
     assert (await http.post("/tokens", headers={"Reactor-API-Key": raw})).status_code == 401
 
 

@@ -11,14 +11,13 @@ from aiortc import MediaStreamTrack
 from av import AudioFrame, VideoFrame
 
 from cluster.errors import InvalidOffer
-from cluster.media.connection import FLAT_CONNECTION_ID
 from cluster.media.output import AudioOutput, VideoCodec
 from cluster.settings import MediaSettings
 from tests.support.blocks import number, picture, pictures
 from tests.support.clock import FakeClock
 from tests.support.rtc_client import WAIT_S, BadNetwork, Received
 from wire.frames import ModelMessage, PublishTrack, TrackPublished
-from wire.http import ClientInfo, IceCandidate, IceCandidates
+from wire.http import FLAT_CONNECTION_ID, ClientInfo, IceCandidate, IceCandidates
 
 pytestmark = pytest.mark.media
 
