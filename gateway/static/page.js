@@ -105,6 +105,7 @@ async function loadModels() {
   try {
     const { ready, models } = await readiness();
     if (models.length !== $("model").options.length) $("model").replaceChildren(...models.map((name) => new Option(name, name)));
+    $("connect").disabled = models.length === 0;   // without a model the form would refuse silently
     if (ready) return;
   } catch (error) {
     showError(`The cluster cannot be reached: ${error.message}`);

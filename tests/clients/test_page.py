@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, Route, async_playwright, expect
 from scenario import CHROMIUM
 
 from tests.support.server import Server
@@ -62,6 +63,23 @@ async def test_plays_what_it_is_told(page: Page, server: Server):
     await expect(page.locator("#playing")).to_have_text("stopped")
     await page.get_by_role("button", name="Disconnect").click()
     await expect(page.locator("#status")).to_have_text("Not connected")
+
+
+async def test_waits_for_the_models_before_it_lets_anyone_connect(page: Page):
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def late(route: Route) -> None:
+        asked.set()
+        await answer.wait()
+        await route.continue_()
+
+    await page.route("**/ready", late)
+    await page.reload()
+    await asked.wait()
+    connect = page.get_by_role("button", name="Connect", exact=True)
+    await expect(connect).to_be_disabled()
+    answer.set()
+    await expect(connect).to_be_enabled()
 
 
 async def test_says_what_is_wrong_with_a_key(page: Page):
