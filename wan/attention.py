@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from wan.rope import rotate
+from wan.kernels import Kernels
 
 KeysValues = tuple[Tensor, Tensor]
-"""Keys and values, each [heads, tokens, head_dim]."""
+"""Keys and values, each [tokens, heads, head_dim]."""
 
 
 class Window(Protocol):
@@ -58,26 +58,15 @@ class Attention(nn.Module):
         """[tokens, dim] -> [tokens, heads, head_dim]."""
         return torch.unflatten(x, -1, (self.heads, -1))
 
-    def attend(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """Softmax attention with scale 1/sqrt(head_dim), [heads, tokens, head_dim] each -> projected [tokens, dim]."""
-        mixed = F.scaled_dot_product_attention(queries[None], keys[None], values[None])[0]
-        out: Tensor = self.o(mixed.transpose(0, 1).flatten(1))
-        return out
-
 
 class SelfAttention(Attention):
     """Bidirectional inside the chunk, causal across chunks: the window holds nothing of the future."""
 
-    def remember(self, x: Tensor, rotations: Tensor, window: Window, layer: int) -> KeysValues:
-        """Write the keys and values of x [tokens, dim] into the window and return the visible ones."""
-        keys = rotate(self.split(self.norm_k(self.k(x))), rotations)
-        values = self.split(self.v(x))
-        return window.put(layer, keys.transpose(0, 1), values.transpose(0, 1))
-
-    def forward(self, x: Tensor, rotations: Tensor, window: Window, layer: int) -> Tensor:
-        """x [tokens, dim], rotations of `Rope.at` -> [tokens, dim]."""
-        queries = rotate(self.split(self.norm_q(self.q(x))), rotations).transpose(0, 1)
-        return self.attend(queries, *self.remember(x, rotations, window, layer))
+    def project(self, x: Tensor, rotations: Tensor, kernels: Kernels) -> tuple[Tensor, Tensor, Tensor]:
+        """x [tokens, dim], rotations of `Rope.at` -> queries, keys and values [tokens, heads, head_dim]."""
+        queries = kernels.norm_rotate(self.q(x), self.norm_q.weight, self.norm_q.eps, rotations, self.heads)
+        keys = kernels.norm_rotate(self.k(x), self.norm_k.weight, self.norm_k.eps, rotations, self.heads)
+        return queries, keys, self.split(self.v(x))
 
 
 class CrossAttention(Attention):
@@ -85,10 +74,11 @@ class CrossAttention(Attention):
 
     def encode(self, text: Tensor) -> KeysValues:
         """Keys and values of embedded text [rows, dim]; they depend on the prompt only, so callers keep them."""
-        keys = self.split(self.norm_k(self.k(text))).transpose(0, 1)
-        values = self.split(self.v(text)).transpose(0, 1)
-        return keys.contiguous(), values.contiguous()
+        return self.split(self.norm_k(self.k(text))), self.split(self.v(text))
 
     def forward(self, x: Tensor, text: KeysValues) -> Tensor:
         """x [tokens, dim] -> [tokens, dim]."""
-        return self.attend(self.split(self.norm_q(self.q(x))).transpose(0, 1), *text)
+        queries = self.split(self.norm_q(self.q(x)))
+        q, k, v = (part.transpose(0, 1)[None] for part in (queries, *text))
+        out: Tensor = self.o(F.scaled_dot_product_attention(q, k, v)[0].transpose(0, 1).flatten(1))
+        return out

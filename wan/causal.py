@@ -7,19 +7,35 @@ memory, which is also the channels-last memory of one clip [1, channels, time, h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 
-@dataclass(slots=True)
 class Past:
-    """What a stream remembers between passes: nothing until its first."""
+    """What a stream remembers between passes: the last two inputs of each convolution, in buffers that stay where they
+    are, so that a compiled decoder meets the same tensors in every pass."""
 
-    frames: dict[nn.Module, Tensor] = field(default_factory=dict)
-    first: bool = True
+    def __init__(self) -> None:
+        self.first = True
+        self._frames: dict[int, Tensor] = {}
+
+    def before(self, place: int, x: Tensor, taps: int) -> Tensor:
+        """The buffer [taps, channels, h, w] of the convolution at `place`, whose inputs are like x: zeros at first."""
+        if place not in self._frames:
+            self._frames[place] = x.new_zeros(taps, *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+        return self._frames[place]
+
+    def restart(self) -> None:
+        """Forget everything; the buffers stay."""
+        self.first = True
+        for frames in self._frames.values():
+            frames.zero_()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        return sum(frames.nbytes for frames in self._frames.values())
 
 
 class RMSNorm(nn.Module):
@@ -51,21 +67,29 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int = 1) ->
 
 
 class CausalConv3d(nn.Conv3d):
-    """A convolution whose time padding lies wholly in the past. Tap 1 in time needs no memory."""
+    """A convolution whose time padding lies wholly in the past. Tap 1 in time needs no memory.
+
+    `place` tells it from the other convolutions of its network; `enumerate_places` gives it out.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int]) -> None:
         super().__init__(inputs, outputs, kernel)
+        self.place = 0
 
     def forward(self, x: Tensor, past: Past) -> Tensor:  # type: ignore[override]
         """[t, inputs, h, w] -> [t, outputs, h, w]."""
         taps = self.kernel_size[0] - 1
         if taps:
-            before = past.frames.get(self)
-            if before is None:
-                before = x.new_zeros(taps, *x.shape[2:], x.shape[1]).permute(0, 3, 1, 2)
+            before = past.before(self.place, x, taps)
             x = torch.cat([before, x])
-            past.frames[self] = x[-taps:].clone()
+            before.copy_(x[-taps:])
         return convolve(x, self.weight, self.bias)
+
+
+def enumerate_places(net: nn.Module) -> None:
+    """Give every causal convolution of a network a place of its own in a `Past`."""
+    for place, conv in enumerate(part for part in net.modules() if isinstance(part, CausalConv3d)):
+        conv.place = place
 
 
 class ResBlock(nn.Module):

@@ -40,13 +40,21 @@ def recipe(steps: int, shift: float = 5.0) -> Recipe:
     return Recipe(tuple(floor(1000 * s) for s in sigmas[:-1]), sigmas, tuple(_rows(sigmas)))
 
 
-def sample(predict: Callable[[Tensor, int], Tensor], noise: Tensor, recipe: Recipe) -> Tensor:
-    """Run the recipe: `predict(x, timestep)` is the flow. Returns the clean sample, in noise's shape."""
-    x = noise
+def sample(
+    predict: Callable[[Tensor, int], Tensor],
+    noise: Tensor,
+    recipe: Recipe,
+    clamp: Callable[[Tensor], Tensor] = lambda x: x,
+) -> Tensor:
+    """Run the recipe: `predict(x, timestep)` is the flow. Returns the clean sample, in noise's shape.
+
+    `clamp` is applied to the state before the first step and after each: it puts back what is given.
+    """
+    x = clamp(noise)
     clean: list[Tensor] = []
     for timestep, sigma, row in zip(recipe.timesteps, recipe.sigmas, recipe.rows, strict=False):
         clean.append(x - sigma * predict(x, timestep))
-        x = combine(row, noise, clean)
+        x = clamp(combine(row, noise, clean))
     return x
 
 

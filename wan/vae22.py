@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from wan.causal import CausalConv3d, Head, Middle, Past, ResBlock, convolve
+from wan.causal import CausalConv3d, Head, Middle, Past, ResBlock, convolve, enumerate_places
 from wan.configs import VAEConfig
 
 TIME_SCALED = (False, True, True, False)
@@ -176,6 +176,7 @@ class VAE(nn.Module):
         self.conv1 = CausalConv3d(2 * config.channels, 2 * config.channels, (1, 1, 1))
         self.conv2 = CausalConv3d(config.channels, config.channels, (1, 1, 1))
         self.decoder = Decoder(config)
+        enumerate_places(self)
 
     def decode(self, latents: Tensor, past: Past) -> Tensor:
         """Normalised latents [n, 48, h, w] -> pictures in [-1, 1], [4n (4n-3 if `past` is fresh), 3, 16h, 16w]."""
