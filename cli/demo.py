@@ -21,7 +21,7 @@ from cli.storyboard import BEATS, CHUNKS, Beat, beat_of, verdict
 from cluster.client import ClusterClient
 from cluster.settings import Settings
 from longlive import stamp
-from longlive.spec import FPS, FRAMES_PER_CHUNK
+from longlive.spec import FPS, FRESH
 
 MODEL = "longlive-v2"
 PLAY_TIMEOUT_S = 60.0
@@ -101,7 +101,7 @@ async def play(url: str, key: str, settings: Settings, console: Console) -> bool
         try:
             await reactor.connect()
             await _direct(reactor)
-            await _watch(watcher, CHUNKS * FRAMES_PER_CHUNK)
+            await _watch(watcher, FRESH.frames(CHUNKS))
             await reactor.send_command("reset", {})
             await reactor.disconnect()
         except ReactorError as error:
@@ -188,7 +188,7 @@ def _report(watcher: Watcher, url: str, key: str, console: Console) -> bool:
     console.print()
     numbers = [number for number, _ in watcher.pictures]
     wrong = [watcher.failure] if watcher.failure else verdict(watcher.messages)
-    expected = CHUNKS * FRAMES_PER_CHUNK
+    expected = FRESH.frames(CHUNKS)
     seen = len({n for n in numbers if n < expected})
     if seen < (1 - LOST_SHARE) * expected:
         wrong.append(f"only {seen} of {expected} pictures came")
@@ -210,5 +210,5 @@ def _report(watcher: Watcher, url: str, key: str, console: Console) -> bool:
 def _by_beat(pictures: list[tuple[int, Picture]]) -> dict[Beat, list[Picture]]:
     rows: dict[Beat, list[Picture]] = {beat: [] for beat in BEATS}
     for number, rgb in pictures:
-        rows[beat_of(number // FRAMES_PER_CHUNK)].append(rgb)
+        rows[beat_of(number // FRESH.first)].append(rgb)
     return rows

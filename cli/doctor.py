@@ -116,7 +116,7 @@ def _models(settings: Settings) -> Finding:
     from models import registry
 
     try:
-        found = [registry.find(pool.model, pool.preset).spec.name for pool in settings.pools]
+        found = [registry.find(pool.model, pool.preset, **pool.options).spec.name for pool in settings.pools]
     except (registry.UnknownModelError, ValueError) as error:
         return Finding("models", False, f"{error}: check LLC_POOLS")
     return Finding("models", True, ", ".join(found))

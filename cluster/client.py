@@ -63,7 +63,9 @@ class ClusterClient:
         self._keys = KeyRing(redis, settings)
         self._allocator = allocator
         self._worker_of = worker_of
-        self._specs = {pool.model: registry.find(pool.model, pool.preset).spec for pool in settings.pools}
+        self._specs = {
+            pool.model: registry.find(pool.model, pool.preset, **pool.options).spec for pool in settings.pools
+        }
 
     @classmethod
     async def connect(cls, settings: Settings) -> Self:

@@ -40,6 +40,10 @@ class Snapshot(BaseModel):
     version: int = 1
 
 
+def _encoded(snapshot: Snapshot) -> bytes:
+    return snapshot.model_dump_json().encode()
+
+
 class Journal:
     """The writer of one session. `run` writes until cancelled or fenced; `fenced` is called then, once."""
 
@@ -97,7 +101,7 @@ class Journal:
     async def _write_snapshot(self) -> bool:
         if self._snapshot is None:
             return True
-        data = self._snapshot().model_dump_json().encode()
+        data = await asyncio.to_thread(_encoded, self._snapshot())  # of some megabytes, where there are latents in it
         if data == self._written:
             return True
         started = time.perf_counter()

@@ -18,7 +18,7 @@ _PORTS_TRIED = 100
 
 CHUNK = Histogram(
     "llc_chunk_seconds",
-    "Time of one chunk by stage: generate, decode, commit, and total from plan to commit",
+    "Time of one chunk by stage: generate, decode, commit, of which the last two run side by side, and total",
     ["model", "stage"],
     buckets=_CHUNK_BUCKETS,
 )

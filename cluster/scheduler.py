@@ -11,8 +11,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
-from itertools import pairwise
+from concurrent.futures import Executor, wait
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import numpy as np
@@ -69,7 +69,7 @@ class Scheduler:
         audio: Mapping[str, Sound],
         inputs: Callable[[], Inputs],
         broadcast: Callable[[Sequence[Message]], None],
-        completed: Callable[[], None],
+        completed: Callable[[bytes], None],
         arbiter: Arbiter,
         executor: Executor,
     ) -> None:
@@ -90,7 +90,7 @@ class Scheduler:
         self._fresh = True
         self._started, self._frames = 0.0, 0
         assert spec.main_video.video is not None
-        self._chunk_s = spec.frames_per_chunk / spec.main_video.video.fps
+        self._chunk_s = spec.geometry.first / spec.main_video.video.fps
 
     def wake(self) -> None:
         """The director has changed: look again whether there is something to generate."""
@@ -128,11 +128,12 @@ class Scheduler:
                 await self._news.wait()
                 continue
             self._broadcast(plan.messages)
-            frames = await self._generate(plan)
-            self._broadcast(self._director.end_chunk(ChunkResult(plan, frames)))
-            self._completed()
+            state = await self._generate(plan)
+            self._broadcast(self._director.end_chunk(ChunkResult(plan, self._frames)))
+            self._completed(state)
 
-    async def _generate(self, plan: ChunkPlan) -> int:
+    async def _generate(self, plan: ChunkPlan) -> bytes:
+        """Make the chunk; returns the stream's snapshot after it."""
         loop = asyncio.get_running_loop()
         async with self._arbiter.turn(time.monotonic() + self._playout.queued_s):
             self._started, self._frames = time.perf_counter(), 0
@@ -142,26 +143,37 @@ class Scheduler:
 
             work = loop.run_in_executor(self._executor, self._chunk, plan, self._inputs(), emit)
             try:
-                await asyncio.shield(work)
+                return await asyncio.shield(work)
             except asyncio.CancelledError:
                 await asyncio.wait([work])  # the stream must not be closed, nor the device given away, under a chunk
                 raise
-        return self._frames
 
-    def _chunk(self, plan: ChunkPlan, inputs: Inputs, emit: Callable[[Media], None]) -> None:
-        """One chunk, in the executor's thread: the verbs in order, media handed to the loop as they come."""
-        marks = [time.perf_counter()]
-        self._stream.prepare(plan)
-        latents: Any = self._stream.generate(inputs)
-        marks.append(time.perf_counter())
-        for media in self._stream.decode(latents):
-            emit(media)
-        marks.append(time.perf_counter())
-        self._stream.commit()
-        marks.append(time.perf_counter())
-        for stage, (begin, end) in zip(("generate", "decode", "commit"), pairwise(marks), strict=True):
-            metrics.CHUNK.labels(self._spec.name, stage).observe(end - begin)
-        metrics.CHUNK.labels(self._spec.name, "total").observe(marks[-1] - marks[0])
+    def _chunk(self, plan: ChunkPlan, inputs: Inputs, emit: Callable[[Media], None]) -> bytes:
+        """One chunk, in a thread of the executor: the verbs in order, media handed to the loop as they come.
+
+        The commit needs nothing of the pictures, nor they of it: it runs beside the decoding, in a second thread.
+        """
+        with self._timed("total"):
+            with self._timed("generate"):
+                self._stream.prepare(plan)
+                latents: Any = self._stream.generate(inputs)
+            pieces = self._stream.decode(latents)
+            committed = self._executor.submit(self._commit)
+            try:
+                with self._timed("decode"):
+                    for media in pieces:
+                        emit(media)
+            finally:
+                wait([committed])
+            committed.result()
+        return self._stream.snapshot()
+
+    def _commit(self) -> None:
+        with self._timed("commit"):
+            self._stream.commit()
+
+    def _timed(self, stage: str) -> AbstractContextManager[Any]:
+        return metrics.CHUNK.labels(self._spec.name, stage).time()
 
     def _accept(self, plan: ChunkPlan, media: Media) -> None:
         """Take one piece of media, in the loop, where commands are handled too: after a reset nothing old is shown."""

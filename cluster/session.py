@@ -272,8 +272,8 @@ class Session:
 
     # --- chunks and snapshots ---------------------------------------------------------------------------------------
 
-    def _chunk_completed(self) -> None:
-        self._stream_state = self._stream.snapshot()
+    def _chunk_completed(self, state: bytes) -> None:
+        self._stream_state = state
         self._journal.keep(self._snapshot)
         for name, output in self._video.items():
             stats = output.stats

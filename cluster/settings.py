@@ -22,6 +22,8 @@ class PoolSettings(_Group):
 
     model: str
     preset: str = "tiny"
+    options: dict[str, str | bool | int | float] = {}
+    """Options of the preset that shall differ from it, such as `weights`; each model has its own."""
     num_gpus: float = 0
     """GPUs of one worker; 0 runs the model on the CPU."""
     min_warm: int = Field(default=0, ge=0)

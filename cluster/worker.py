@@ -44,7 +44,7 @@ class Worker:
         self._settings = settings
         self._store = store
         self._exit_process = exit_process
-        self._model = registry.find(pool.model, pool.preset)
+        self._model = registry.find(pool.model, pool.preset, **pool.options)
         self._replica: Replica | None = None
         self._sessions: dict[str, Session] = {}
         self._draining = False
@@ -52,7 +52,7 @@ class Worker:
         self._seq = 0
         self._changed = asyncio.Event()
         self._arbiter = Arbiter()
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="engine")
+        self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")  # a chunk, and its commit
         self._tasks = Tasks("worker")
         self._metrics_port = metrics.serve(settings.metrics_port)
         self._tasks.start(self._load())

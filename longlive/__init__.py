@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from longlive.plug import LongLive
 from longlive.presets import find
 from models.contract import Model
 
 
-def model(preset: str) -> Model:
-    """The model `longlive-v2` in a preset; the entry point of the group `longlive_cluster.models`.
+def model(preset: str, **options: Any) -> Model:
+    """The model `longlive-v2` in a preset with some of its `longlive.options` replaced; the entry point of the group
+    `longlive_cluster.models`.
 
     Raises:
-        ValueError: there is no such preset.
+        ValueError: there is no such preset or option, or a value does not fit.
     """
-    return LongLive(find(preset))
+    return LongLive(find(preset, **options))

@@ -30,8 +30,8 @@ from longlive.protocol import (
 )
 from longlive.refusals import refusal
 from longlive.schedule import Beat
-from longlive.spec import CHUNKS_PER_SCENE, FRAMES_PER_CHUNK
-from models.contract import ChunkPlan, ChunkResult, Command, CommandError, Message
+from longlive.spec import CHUNKS_PER_SCENE, FRESH
+from models.contract import ChunkPlan, ChunkResult, Command, CommandError, Geometry, Message
 
 DEFAULT_SEED = SetSeed().seed
 RESET_REASON = "client requested reset"
@@ -54,8 +54,8 @@ class LongLivePlan(ChunkPlan):
 class LongLiveDirector:
     """A session's director. Every accepted command ends in one `State`; a refused one is a lone `CommandError`."""
 
-    def __init__(self, frames_per_chunk: int = FRAMES_PER_CHUNK) -> None:
-        self._frames_per_chunk = frames_per_chunk
+    def __init__(self, geometry: Geometry = FRESH) -> None:
+        self._geometry = geometry
         self._progress = Progress.idle(run=0, seed=DEFAULT_SEED)
         self._open: LongLivePlan | None = None
 
@@ -196,6 +196,6 @@ class LongLiveDirector:
         if crossing.cut:
             messages.append(SceneCut(prompt=prompt, at_session_chunk=self._progress.session_chunk))
         if crossing.kind == "open":
-            frames = CHUNKS_PER_SCENE * self._frames_per_chunk
+            frames = self._geometry.frames(CHUNKS_PER_SCENE)
             messages.append(GenerationStarted(prompt=prompt, chunk_num=CHUNKS_PER_SCENE, frame_num=frames))
         return (*messages, self._progress.state())

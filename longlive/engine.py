@@ -1,8 +1,8 @@
-"""One stream of LongLive-2.0, a chunk at a time: `prepare`, `generate`, `commit`; and `decode` beside them.
+"""One stream of LongLive-2.0, a chunk at a time: `prepare`, `generate`, `commit`; and `decode` beside the last.
 
 prepare(prompt, kind, seed, chunk)   text, positions, noise; a cut empties the window
 generate() -> latents                the sampler's steps, each a forward over the window
-decode(latents) -> pictures          latent by latent, with a fresh VAE state
+decode(latents) -> pictures          latent by latent, on a thread and a CUDA stream of its own
 commit()                             the clean pass: what later chunks will see of this one
 """
 
@@ -16,20 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from longlive.cache import KVCache
 from longlive.network import Network
 from longlive.noise import chunk_noise
 from longlive.presets import LATENTS_PER_CHUNK
 from longlive.prompts import TRANSITION
+from longlive.rollout import Rollout
+from longlive.state import Kept, Record, State
 from wan.causal import Past
-from wan.rope import Rope
-from wan.unipc import recipe, sample
-from wan.vae22 import unfold
+from wan.unipc import recipe
 
 Kind = Literal["open", "continue", "shot", "cut"]
-
-SHOT_STRIDE = 8
-"""Latent frames by which the clock of positions jumps at a new shot."""
 
 
 class VerbOrderError(RuntimeError):
@@ -40,82 +36,129 @@ class Engine:
     """The state of one stream on a loaded network."""
 
     def __init__(self, network: Network) -> None:
-        preset = network.preset
-        rows, columns = preset.grid
+        options = network.preset.options
         self._network = network
-        self._recipe = recipe(preset.steps)
-        self._rope = Rope(preset.dit.head_dim, rows, columns, network.device)
-        self._cache = KVCache(preset.dit, LATENTS_PER_CHUNK * rows * columns, network.device, network.dtype)
+        self._rollout = Rollout(network.dit, recipe(options.steps), network.preset.grid, LATENTS_PER_CHUNK)
+        self._past = Past() if options.stream else network.decoder.scratch
+        self._scene: list[tuple[Kept, Tensor]] = []
+        self._seed, self._session_chunk = 0, 0
         self._next: Literal["prepare", "generate", "commit"] = "prepare"
-        self._scene_chunk = 0
-        self._shot = 0
 
     @property
     def window(self) -> tuple[int, ...]:
         """The chunks of the scene in the window's slots."""
-        return self._cache.table.chunks
+        return self._rollout.cache.table.chunks
 
-    def prepare(self, prompt: str, kind: Kind, seed: int, chunk: int) -> None:
+    @torch.inference_mode()
+    def prepare(self, prompt: str, kind: Kind, seed: int, chunk: int, image: NDArray[np.uint8] | None = None) -> None:
         """Take the conditions of the next chunk; `chunk` counts over the whole run and, with `seed`, makes the noise.
 
         `open` and `cut` forget everything, and may come at any time. `shot` is the transition that the model was
         trained on: its literal prefix for this one chunk, a jump of the clock, and the chunk becomes the shot's anchor.
         At the beginning of a scene there is nothing to make a transition from, and a `shot` is like a `continue`.
+        An `image`, RGB [height, width, 3] of any size, is the first picture of a scene; later chunks take none.
         """
         if kind in ("open", "cut"):
             self.reset()
         self._turn("prepare", then="generate")
-        self._starts_shot = kind == "shot" and self._scene_chunk > 0
-        self._shot += self._starts_shot
-        first = LATENTS_PER_CHUNK * self._scene_chunk + SHOT_STRIDE * self._shot
-        self._text = self._network.prompts.get(TRANSITION + prompt if self._starts_shot else prompt)
-        self._rotations = self._rope.at(first, LATENTS_PER_CHUNK)
-        self._noise = chunk_noise(seed, chunk, self._network.preset.latent_shape)
-        self._cache.enter(self._scene_chunk)
+        first = self._rollout.chunk == 0
+        assert image is None or first, "only the first chunk of a scene begins with an image"
+        self._starts_shot = kind == "shot" and not first
+        self._prompt = TRANSITION + prompt if self._starts_shot else prompt
+        self._seed, self._session_chunk = seed, chunk
+        self._fresh = first or not self._network.preset.options.stream
+        self._image = None if image is None else self._network.encode_image(image)
+        self._rollout.begin(self._network.prompts.get(self._prompt), self._starts_shot)
 
     @torch.inference_mode()
     def generate(self) -> Tensor:
         """Sample the chunk: normalised latents [8, 48, height/16, width/16]."""
         self._turn("generate", then="commit")
-        noise = self._noise.to(self._network.device, self._network.dtype)
-        self._latents = sample(self._flow, noise, self._recipe)
+        noise = chunk_noise(self._seed, self._session_chunk, self._network.preset.latent_shape)
+        latents = self._rollout.sample(noise.to(self._network.device), self._image)
+        self._latents = latents.to(self._network.dtype)
         return self._latents
 
     @torch.inference_mode()
     def commit(self) -> None:
         """Replace the chunk's noisy keys and values by those of its clean latents; a new shot's chunk is pinned."""
         self._turn("commit", then="prepare")
-        self._network.dit.remember(self._latents, self._times(0), self._text, self._rotations, self._cache)
-        if self._starts_shot:
-            self._cache.table.pin(self._scene_chunk)
-        self._scene_chunk += 1
+        rollout = self._rollout
+        kept = Kept(chunk=rollout.chunk, shot=rollout.shot, starts_shot=self._starts_shot, prompt=self._prompt)
+        self._commit(kept, self._latents)
 
     def decode(self, latents: Tensor) -> Iterator[NDArray[np.uint8]]:
-        """Pictures of a chunk, RGB [n, height, width, 3]: one from the first latent, then four from each."""
-        past = Past()
-        for index in range(len(latents)):
-            yield self._pictures(latents[index : index + 1], past)
-
-    def reset(self) -> None:
-        """Begin a scene that remembers nothing; a chunk in hand is dropped."""
-        self._cache.reset()
-        self._next = "prepare"
-        self._scene_chunk = 0
-        self._shot = 0
+        """Pictures of a chunk, RGB [n, height, width, 3]: four from each latent, but one from the first that the VAE
+        state has seen. To be called before `commit` is; the pictures may be taken while it runs."""
+        return self._network.decoder.decode(latents, self._past, self._fresh)
 
     @torch.inference_mode()
-    def _pictures(self, latent: Tensor, past: Past) -> NDArray[np.uint8]:
-        folded = self._network.vae.decode_folded(latent, past)
-        rgb = unfold((folded * 127.5).add_(128).clamp_(0, 255).to(torch.uint8)).permute(0, 2, 3, 1)
-        out: NDArray[np.uint8] = rgb.contiguous().cpu().numpy()
-        return out
+    def reset(self) -> None:
+        """Begin a scene that remembers nothing; a chunk in hand is dropped."""
+        self._rollout.reset()
+        self._scene.clear()
+        self._next = "prepare"
 
-    def _flow(self, x: Tensor, timestep: int) -> Tensor:
-        flow: Tensor = self._network.dit(x, self._times(timestep), self._text, self._rotations, self._cache)
-        return flow
+    def state(self, frames: int) -> State:
+        """What `restore` needs; to be asked for between chunks, when `frames` pictures have been made in all."""
+        if self._next != "prepare":
+            raise VerbOrderError(f"a state was asked for where {self._next} was due")
+        rollout, table = self._rollout, self._rollout.cache.table
+        record = Record(
+            frames=frames,
+            seed=self._seed,
+            session_chunk=self._session_chunk,
+            chunks=rollout.chunk,
+            shot=rollout.shot,
+            slots=list(table.chunks),
+            pinned=table.pinned,
+            kept=[kept for kept, _ in self._scene],
+        )
+        return State(record, tuple(latents.cpu() for _, latents in self._scene))
 
-    def _times(self, timestep: int) -> Tensor:
-        return torch.full((LATENTS_PER_CHUNK,), float(timestep), device=self._network.device)
+    @torch.inference_mode()
+    def restore(self, state: State) -> None:
+        """Go on where `state` was taken: exactly, if it keeps the whole scene; else with the window as if it had been
+        all that ever was."""
+        self.reset()
+        self._seed, self._session_chunk = state.record.seed, state.record.session_chunk
+        replay = self._replay if state.exact else self._recall
+        replay(state)
+
+    def _replay(self, state: State) -> None:
+        for kept, latents in self._moved(state):
+            self._look_again(latents, fresh=kept.chunk == 0)
+            self._rollout.begin(self._network.prompts.get(kept.prompt), kept.starts_shot)
+            self._commit(kept, latents)
+
+    def _recall(self, state: State) -> None:
+        record, rollout = state.record, self._rollout
+        window = [(kept, latents) for kept, latents in self._moved(state) if kept.chunk in record.slots]
+        for count, (kept, latents) in enumerate(window, start=1):
+            rollout.cache.restore([item.chunk for item, _ in window[:count]], pinned=None)
+            rollout.recall(kept.chunk, kept.shot, self._network.prompts.get(kept.prompt), latents)
+            self._look_again(latents, fresh=count == 1)
+        rollout.cache.restore([item.chunk for item, _ in window], record.pinned)
+        rollout.chunk, rollout.shot = record.chunks, record.shot
+        self._scene = window
+
+    def _look_again(self, latents: Tensor, fresh: bool) -> None:
+        """Bring a VAE state that is kept up to the end of a chunk."""
+        if self._network.preset.options.stream:
+            for _ in self._network.decoder.decode(latents, self._past, fresh):
+                pass
+
+    def _commit(self, kept: Kept, latents: Tensor) -> None:
+        self._rollout.commit(latents)
+        self._scene.append((kept, latents))
+        if self._network.preset.options.history == "window":
+            self._scene = [item for item in self._scene if item[0].chunk in self.window]
+
+    def _moved(self, state: State) -> list[tuple[Kept, Tensor]]:
+        return [
+            (kept, latents.to(self._network.device))
+            for kept, latents in zip(state.record.kept, state.latents, strict=True)
+        ]
 
     def _turn(self, verb: str, then: Literal["prepare", "generate", "commit"]) -> None:
         if verb != self._next:

@@ -1,34 +1,61 @@
-"""The three networks of a preset on a device."""
+"""The loaded networks on their devices, as fast as the options of the preset make them."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
 
-from longlive.initial import initialise_dit, initialise_text, initialise_vae
+from longlive.compiling import Compiler
+from longlive.decoder import Decoder
+from longlive.parts import Parts
 from longlive.presets import Preset
 from longlive.prompts import PromptCache
+from wan import fp8, kernels
+from wan.backends import choose
 from wan.dit import DiT
-from wan.prompt import HashTokenizer
-from wan.umt5 import UMT5
 from wan.vae22 import VAE
 
 
 class Network:
-    """Transformer, VAE and encoded prompts, shared by all streams of a replica; never written to after loading."""
+    """Transformer, decoder and encoded prompts, shared by all streams of a replica; never written to after loading."""
 
-    def __init__(self, preset: Preset, device: str) -> None:
+    def __init__(self, preset: Preset, device: str, parts: Parts, compiler: Compiler | None = None) -> None:
+        options = preset.options
         self.preset = preset
         self.device = torch.device(device)
-        self.dtype = torch.float32
-        generator = torch.Generator().manual_seed(preset.weights_seed)
-        with torch.device("meta"):
-            dit, vae, text = DiT(preset.dit), VAE(preset.vae), UMT5(preset.text)
-        for net in (dit, vae, text):
-            net.to_empty(device="cpu").requires_grad_(False).eval()
-        initialise_dit(dit, preset.vae.decoder_dim, generator)
-        initialise_vae(vae, generator)
-        initialise_text(text, generator)
-        self.dit = dit.to(self.device)
-        self.vae = vae.to(self.device)
-        tokenizer = HashTokenizer(preset.text.vocab, preset.dit.text_len)
-        self.prompts = PromptCache(text.to(self.device), tokenizer, self.dit, preset.prompts)
+        self.dtype: torch.dtype = getattr(torch, options.dtype)
+        self.compiler = compiler or Compiler() if options.compile else None
+        self.dit = self._fast(parts.dit.to(self.device, self.dtype))
+        self._vae = _channels_last(parts.vae.to(options.vae_device or self.device, self.dtype))
+        self.decoder = Decoder(self._vae, torch.device(options.vae_device or self.device), self.compiler)
+        text = parts.text.to(self.device, self.dtype)
+        self.prompts = PromptCache(text, parts.tokenizer, self.dit, options.prompts)
+
+    def encode_image(self, image: NDArray[np.uint8]) -> Tensor:
+        """RGB [height, width, 3] of any size, stretched to the video's -> a latent [1, 48, height/16, width/16]."""
+        video = self.preset.video
+        pixels = torch.from_numpy(image).to(self._vae.conv2.weight.device).permute(2, 0, 1)[None] / 127.5 - 1
+        fitted = F.interpolate(pixels, (video.height, video.width), mode="bilinear", antialias=True)
+        return self._vae.encode(fitted.to(self.dtype)).to(self.device)
+
+    def _fast(self, dit: DiT) -> DiT:
+        options = self.preset.options
+        attend = choose(self.device, self.dtype, options.attention).attend
+        dit.use(kernels.triton(attend) if options.kernels == "triton" else kernels.Kernels(attend))
+        if options.linears == "fp8":
+            fp8.quantise(dit)
+        if self.compiler is not None:
+            dit.compile_blocks(self.compiler)
+        return dit
+
+
+def _channels_last(vae: VAE) -> VAE:
+    """The memory order in which convolutions of channels-last activations read their weights without a copy."""
+    orders = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for weight in vae.parameters():
+        if weight.is_cuda and weight.dim() in orders:
+            weight.data = weight.data.contiguous(memory_format=orders[weight.dim()])
+    return vae

@@ -13,11 +13,11 @@ class LongLive:
 
     def __init__(self, preset: Preset) -> None:
         self.preset = preset
-        self.spec = spec(preset.video, preset.frames_per_chunk)
+        self.spec = spec(preset.video, preset.geometry)
 
     def director(self) -> LongLiveDirector:
         """A fresh director."""
-        return LongLiveDirector(self.preset.frames_per_chunk)
+        return LongLiveDirector(self.preset.geometry)
 
     def load(self, device: str) -> Replica:
         """The model on `device`; here torch is imported."""

@@ -1,14 +1,17 @@
-"""Named configurations: sizes, pictures, steps. Each is one frozen value; nothing here imports torch."""
+"""Named configurations: sizes, pictures, options. Each is one frozen value; nothing here imports torch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from models.contract import VideoFormat
+from longlive.options import Options
+from longlive.spec import FPS, FRESH, STREAMED
+from models.contract import Geometry, VideoFormat
 from wan.configs import DiTConfig, UMT5Config, VAEConfig
+from wan.weights.moments import LATENT_MEAN, LATENT_STD
 
 LATENTS_PER_CHUNK = 8
-FRAMES_PER_LATENT = 4
 PIXELS_PER_LATENT = 16
 
 
@@ -16,8 +19,8 @@ PIXELS_PER_LATENT = 16
 class Preset:
     """Everything that tells one loaded model from another.
 
-    `stamp` writes a machine-readable frame number into each picture (`longlive.stamp`). `threads` bounds torch on a
-    CPU. `prompts` bounds the prompts kept encoded. `weights_seed` makes the random weights.
+    `stamp` writes a machine-readable frame number into each picture (`longlive.stamp`). `weights_seed` makes the
+    weights where there are none to load; a preset without one needs `options.weights`.
     """
 
     name: str
@@ -25,11 +28,9 @@ class Preset:
     dit: DiTConfig
     vae: VAEConfig
     text: UMT5Config
-    weights_seed: int
-    steps: int = 4
+    options: Options
+    weights_seed: int | None = None
     stamp: bool = False
-    threads: int = 1
-    prompts: int = 16
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int]:
@@ -44,14 +45,20 @@ class Preset:
         return height // self.dit.patch, width // self.dit.patch
 
     @property
-    def frames_per_chunk(self) -> int:
-        """Pictures of a chunk decoded with a fresh VAE state: one for the first latent, four for each other."""
-        return 1 + (LATENTS_PER_CHUNK - 1) * FRAMES_PER_LATENT
+    def tokens(self) -> int:
+        """Tokens of a chunk."""
+        rows, columns = self.grid
+        return LATENTS_PER_CHUNK * rows * columns
+
+    @property
+    def geometry(self) -> Geometry:
+        """Pictures per chunk."""
+        return STREAMED if self.options.stream else FRESH
 
 
 TINY = Preset(
     name="tiny",
-    video=VideoFormat(width=320, height=192, fps=24),
+    video=VideoFormat(width=320, height=192, fps=FPS),
     dit=DiTConfig(dim=128, ffn_dim=256, heads=4, layers=2, text_dim=64, text_len=128, freq_dim=64),
     vae=VAEConfig(
         mean=(0.0,) * 48,
@@ -63,17 +70,36 @@ TINY = Preset(
         decoder_blocks=1,
     ),
     text=UMT5Config(vocab=4096, dim=64, attn_dim=64, ffn_dim=128, heads=4, layers=2),
+    options=Options(dtype="float32"),
     weights_seed=5,
     stamp=True,
 )
 """The real architecture at toy sizes with random weights: faster than real time on one CPU core. One thread, because
 threads that spin on a core which others need make every forward an order of magnitude slower."""
 
-PRESETS = {preset.name: preset for preset in (TINY,)}
+FULL = Preset(
+    name="5b",
+    video=VideoFormat(width=1280, height=704, fps=FPS),
+    dit=DiTConfig(),
+    vae=VAEConfig(mean=LATENT_MEAN, std=LATENT_STD),
+    text=UMT5Config(),
+    options=Options(compile=True),
+)
+"""The released model at its trained size."""
+
+FULL_480P = replace(FULL, name="5b-480p", video=VideoFormat(width=832, height=480, fps=FPS))
+"""The released model on pictures of 45 % of the pixels."""
+
+PRESETS = {preset.name: preset for preset in (TINY, FULL, FULL_480P)}
 
 
-def find(name: str) -> Preset:
-    """The preset of that name; raises ValueError when there is none."""
+def find(name: str, **options: Any) -> Preset:
+    """The preset of that name, with some of its options replaced.
+
+    Raises:
+        ValueError: there is no such preset or option, or a value does not fit.
+    """
     if name not in PRESETS:
         raise ValueError(f"longlive-v2 has no preset {name!r}; it has {', '.join(sorted(PRESETS))}")
-    return PRESETS[name]
+    preset = PRESETS[name]
+    return replace(preset, options=Options.model_validate({**preset.options.model_dump(), **options}))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from longlive import state
 from longlive.director import LongLivePlan
 from longlive.engine import Engine
 from longlive.network import Network
+from longlive.parts import parts
 from longlive.presets import Preset
 from longlive.stamp import stamp
 from models.contract import ChunkPlan
 from models.media import Inputs, VideoFrames
-
-SNAPSHOT_VERSION = 1
 
 
 class LongLiveReplica:
@@ -24,8 +25,8 @@ class LongLiveReplica:
 
     def __init__(self, preset: Preset, device: str) -> None:
         if device == "cpu":
-            torch.set_num_threads(preset.threads)
-        self._network = Network(preset, device)
+            torch.set_num_threads(preset.options.threads)
+        self._network = Network(preset, device, parts(preset, device))
 
     def open(self) -> LongLiveStream:
         """A fresh stream."""
@@ -37,7 +38,8 @@ class LongLiveStream:
 
     def __init__(self, network: Network) -> None:
         self._engine: Engine | None = Engine(network)
-        self._stamped = network.preset.stamp
+        self._preset = network.preset
+        self._dtype = network.dtype
         self._frames = 0
 
     def prepare(self, plan: ChunkPlan) -> None:
@@ -51,44 +53,38 @@ class LongLiveStream:
 
     def decode(self, latents: Tensor) -> Iterator[VideoFrames]:
         """One picture, then four at a time, on `main_video`."""
-        for rgb in self._opened.decode(latents):
-            if self._stamped:
-                stamp(rgb, self._frames)
-            self._frames += len(rgb)
-            yield VideoFrames("main_video", rgb)
+        pictures = self._opened.decode(latents)
+        return (self._numbered(rgb) for rgb in pictures)
 
     def commit(self) -> None:
         """Make the chunk part of the window."""
         self._opened.commit()
 
     def snapshot(self) -> bytes:
-        """The counters. The window is not among them: a stream restored in mid-scene goes on with an empty one."""
-        return json.dumps({"version": SNAPSHOT_VERSION, "frames": self._frames}).encode()
+        """The counters and the latents that the options keep."""
+        return state.encode(self._opened.state(self._frames))
 
-    def restore(self, state: bytes) -> None:
-        """Take the counters of a snapshot and begin with an empty window.
+    def restore(self, data: bytes) -> None:
+        """Go on where the snapshot was taken.
 
         Raises:
-            ValueError: not a snapshot of this model and version.
+            ValueError: not a snapshot of this model, version and preset.
         """
-        self._frames = _frames(state)
-        self._opened.reset()
+        taken = state.decode(data, self._preset.latent_shape, self._dtype)
+        self._opened.restore(taken)
+        self._frames = taken.record.frames
 
     def close(self) -> None:
         """Free the window."""
         self._engine = None
 
+    def _numbered(self, rgb: NDArray[np.uint8]) -> VideoFrames:
+        if self._preset.stamp:
+            stamp(rgb, self._frames)
+        self._frames += len(rgb)
+        return VideoFrames("main_video", rgb)
+
     @property
     def _opened(self) -> Engine:
         assert self._engine is not None, "the stream is closed"
         return self._engine
-
-
-def _frames(state: bytes) -> int:
-    fields = json.loads(state)
-    if not isinstance(fields, dict) or fields.get("version") != SNAPSHOT_VERSION:
-        raise ValueError(f"not a LongLive snapshot of version {SNAPSHOT_VERSION}")
-    frames = fields.get("frames")
-    if type(frames) is not int or frames < 0:
-        raise ValueError("a LongLive snapshot must count its frames")
-    return frames

@@ -7,15 +7,18 @@ the visible ones are always a prefix of the buffer, and the order inside does no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 SLOTS = 4
 
 
 class SlotTable:
-    """Chunks by slot. A reset makes a new table."""
+    """Chunks by slot. A reset makes a new table; `chunks` and `pinned` restore one."""
 
-    def __init__(self) -> None:
-        self._chunks: list[int] = []
-        self._pinned: int | None = None
+    def __init__(self, slots: int = SLOTS, chunks: Sequence[int] = (), pinned: int | None = None) -> None:
+        self._slots = slots
+        self._chunks = list(chunks)
+        self._pinned = pinned
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -31,7 +34,7 @@ class SlotTable:
         """Give the next chunk a slot, evicting if all are taken; returns the slot."""
         expected = self._chunks[self._newest()] + 1 if self._chunks else 0
         assert chunk == expected, f"chunk {chunk} cannot follow chunk {expected - 1}"
-        if len(self._chunks) < SLOTS:
+        if len(self._chunks) < self._slots:
             self._chunks.append(chunk)
         else:
             self._chunks[self._victim()] = chunk

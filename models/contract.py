@@ -66,6 +66,18 @@ class Track:
 
 
 @dataclass(frozen=True, slots=True)
+class Geometry:
+    """Pictures of a chunk on the main track: of the first chunk of a scene, and of each later one."""
+
+    first: int
+    later: int
+
+    def frames(self, chunks: int) -> int:
+        """Pictures of the first `chunks` chunks of a scene."""
+        return self.first + (chunks - 1) * self.later if chunks else 0
+
+
+@dataclass(frozen=True, slots=True)
 class ModelSpec:
     """All that the rest of the system may know of a model without loading it."""
 
@@ -74,7 +86,7 @@ class ModelSpec:
     tracks: tuple[Track, ...]
     commands: tuple[type[Command], ...]
     messages: tuple[type[Message], ...]
-    frames_per_chunk: int
+    geometry: Geometry
     version: str = "v0.0.0"
 
     def command_types(self) -> Mapping[str, type[Command]]:
@@ -141,8 +153,9 @@ class Director(Protocol):
 
 
 class Stream(Protocol):
-    """One session's generation state on a loaded replica. Called from one thread at a time, in this order:
-    `prepare`, `generate`, `decode` (exhausted), `commit`."""
+    """One session's generation state on a loaded replica. The verbs come in this order, each from one thread:
+    `prepare`, `generate`, `decode`, `commit`; what `decode` has returned may be exhausted while `commit` runs on a
+    second thread. Both end before the next `prepare`."""
 
     def prepare(self, plan: ChunkPlan) -> None:
         """Take the conditions of the next chunk."""
@@ -191,5 +204,9 @@ class Model(Protocol):
         ...
 
     def load(self, device: str) -> Replica:
-        """Load weights onto `device` (`cpu`, `cuda:0`). Slow; called once in a worker's life."""
+        """Load weights onto `device` (`cpu`, `cuda:0`). Slow; called once in a worker's life.
+
+        Raises:
+            ValueError: the weights, or the device, will not do; the text says what and how much.
+        """
         ...

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 from pydantic import Field, TypeAdapter, ValidationError
 
-from models.contract import ChunkPlan, ChunkResult, Command, Message, ModelSpec, Track, VideoFormat
+from models.contract import ChunkPlan, ChunkResult, Command, Geometry, Message, ModelSpec, Track, VideoFormat
 from models.media import AudioSamples, Inputs, Media, VideoFrames
 
 FORMAT = VideoFormat(width=640, height=480, fps=24)
@@ -161,7 +161,7 @@ class EchoModel:
         ),
         commands=(SetEffect, SetIntensity),
         messages=(EffectChanged,),
-        frames_per_chunk=1,
+        geometry=Geometry(1, 1),
     )
 
     def director(self) -> EchoDirector:
@@ -173,8 +173,10 @@ class EchoModel:
         return EchoReplica()
 
 
-def model(preset: str) -> EchoModel:
-    """The model; it has one form, so every preset is the same."""
+def model(preset: str, **options: Any) -> EchoModel:
+    """The model; it has one form, so every preset is the same. Raises ValueError for options: it has none."""
+    if options:
+        raise ValueError(f"echo has no options, but was given {', '.join(options)}")
     return EchoModel()
 
 

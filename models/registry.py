@@ -1,7 +1,7 @@
 """Models by name, found through the entry points of the group `longlive_cluster.models`.
 
-An entry point is a factory `model(preset: str) -> Model`. Making a model is cheap and imports no torch; `Model.load` is
-what takes time and memory.
+An entry point is a factory `model(preset: str, **options) -> Model`. Making a model is cheap and imports no torch;
+`Model.load` is what takes time and memory.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def names() -> list[str]:
 
 
 @cache
-def find(name: str, preset: str) -> Model:
-    """The model `name` in a preset.
+def find(name: str, preset: str, **options: str | bool | int | float) -> Model:
+    """The model `name` in a preset, with some of the preset's options replaced.
 
     Raises:
         UnknownModelError: no entry point of that name.
-        ValueError: the model has no such preset.
+        ValueError: the model has no such preset or option, or a value does not fit.
     """
     for point in entry_points(group=GROUP, name=name):
-        model: Model = point.load()(preset)
+        model: Model = point.load()(preset, **options)
         return model
     raise UnknownModelError(name)

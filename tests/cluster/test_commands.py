@@ -8,7 +8,7 @@ from cluster import metrics
 from cluster.commands import RECORDER_DISABLED, Dispatch, Turn
 from longlive.director import LongLiveDirector
 from models import registry
-from models.contract import Command, CommandError, Message, ModelSpec, Track, VideoFormat
+from models.contract import Command, CommandError, Geometry, Message, ModelSpec, Track, VideoFormat
 from wire import frames
 from wire.frames import Channel, CommandAccepted, Refused, UploadReference
 from wire.uploads import ReactorUploadReference
@@ -48,7 +48,7 @@ GALLERY = ModelSpec(
     tracks=(Track("main_video", "video", "out", VideoFormat(16, 16, 24)),),
     commands=(SetImage,),
     messages=(ImageSet,),
-    frames_per_chunk=1,
+    geometry=Geometry(1, 1),
 )
 
 

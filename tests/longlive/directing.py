@@ -7,13 +7,14 @@ from collections.abc import Iterable
 
 from longlive.director import LongLiveDirector, LongLivePlan
 from longlive.protocol import SetShot, Start, State
+from longlive.spec import FRESH
 from models.contract import ChunkResult, Command, CommandError, Message
 
-FRAMES = 29
+FRAMES = FRESH.first
 
 
 def started(prompt: str = "opening", *before_start: Command) -> LongLiveDirector:
-    director = LongLiveDirector(FRAMES)
+    director = LongLiveDirector()
     give(director, SetShot(prompt=prompt), *before_start, Start())
     return director
 
@@ -67,6 +68,6 @@ def names(messages: Iterable[Message]) -> list[str]:
 
 def moved(director: LongLiveDirector) -> LongLiveDirector:
     """The session on another worker: a fresh director with the snapshot that went through JSON."""
-    other = LongLiveDirector(FRAMES)
+    other = LongLiveDirector()
     other.restore(json.loads(json.dumps(director.snapshot())))
     return other

@@ -37,7 +37,7 @@ from longlive.refusals import (
     RUN_COMPLETE,
 )
 from longlive.spec import CHUNKS_PER_SCENE
-from models.contract import Command, Director
+from models.contract import Command, Director, Geometry
 
 pytestmark = pytest.mark.fast
 
@@ -234,9 +234,9 @@ def test_l9_a_negative_target_is_refused() -> None:
 
 
 def test_l10_generation_started_tells_the_length_of_one_scene() -> None:
-    director = LongLiveDirector(frames_per_chunk=10)
+    director = LongLiveDirector(Geometry(first=10, later=12))
     give(director, SetShot(prompt="a"), Start())
-    assert begin(director).messages[0] == GenerationStarted(prompt="a", chunk_num=48, frame_num=480)
+    assert begin(director).messages[0] == GenerationStarted(prompt="a", chunk_num=48, frame_num=10 + 47 * 12)
 
 
 def test_l11_total_chunks_counts_all_scenes() -> None:

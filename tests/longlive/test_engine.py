@@ -1,39 +1,18 @@
-from collections.abc import Iterator
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from longlive.engine import Engine, Kind, VerbOrderError
 from longlive.network import Network
-from longlive.presets import TINY
+from tests.longlive.networks import CITY, FOX, chunk
+from tests.longlive.networks import network as small_network
 
 pytestmark = pytest.mark.fast
-
-FOX, CITY = "a fox in the snow", "a city street at night"
-SMALL = replace(TINY, video=replace(TINY.video, width=64, height=64), prompts=2)
 
 
 @pytest.fixture(scope="module")
 def network() -> Network:
-    return Network(SMALL, "cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def chunk(engine: Engine, prompt: str, kind: Kind, number: int, seed: int = 1) -> NDArray[np.uint8]:
-    engine.prepare(prompt, kind, seed, number)
-    frames = np.concatenate(list(engine.decode(engine.generate())))
-    engine.commit()
-    return frames
+    return small_network(prompts=2)
 
 
 def test_a_chunk_is_29_pictures_latent_by_latent(network: Network) -> None:
@@ -117,5 +96,20 @@ def test_encoded_prompts_are_kept_and_bounded(network: Network) -> None:
     assert prompts.get("a fox") is kept
     for other in ("b", "c"):
         prompts.get(other)
-    assert len(prompts) == SMALL.prompts
+    assert len(prompts) == 2
     assert prompts.get("a fox") is not kept
+
+
+def test_an_image_is_the_first_picture(network: Network) -> None:
+    """As far as the VAE can say it: the chunk's first latent is the image's, and the rest goes on from it."""
+    image = np.full((30, 50, 3), (200, 40, 90), np.uint8)
+    image[:, 25:] = (20, 160, 60)
+    engine, plain = Engine(network), Engine(network)
+    engine.prepare(FOX, "open", 1, 0, image)
+    plain.prepare(FOX, "open", 1, 0)
+    latents, without = engine.generate(), plain.generate()
+    assert torch.equal(latents[:1], network.encode_image(image))
+    assert not torch.allclose(latents[1:], without[1:])
+    engine.commit()
+    with pytest.raises(AssertionError, match="first chunk"):
+        engine.prepare(FOX, "continue", 1, 1, image)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from longlive.protocol import COMMANDS, MESSAGES, ScheduleShot, SetSeed, SetShot, Start
-from longlive.spec import CHUNKS_PER_SCENE, FPS, FRAMES_PER_CHUNK, spec
+from longlive.spec import CHUNKS_PER_SCENE, FPS, FRESH, STREAMED, spec
 from models.contract import Track, VideoFormat
 
 pytestmark = pytest.mark.fast
@@ -111,14 +111,15 @@ def test_arguments_outside_the_schema_are_invalid(command: type, arguments: dict
 
 def test_spec_declares_the_model() -> None:
     video = VideoFormat(width=1280, height=704, fps=FPS)
-    declared = spec(video, FRAMES_PER_CHUNK)
+    declared = spec(video, FRESH)
     assert declared.name == "longlive-v2"
     assert declared.tracks == (Track("main_video", "video", "out", video),)
     assert declared.main_video.video == video
     assert len(declared.command_types()) == 9
     assert len({m.wire_name() for m in declared.messages}) == 12
-    assert declared.frames_per_chunk == 29
-    assert CHUNKS_PER_SCENE * FRAMES_PER_CHUNK == 1392
+    assert (declared.geometry.first, declared.geometry.later) == (29, 29)
+    assert FRESH.frames(CHUNKS_PER_SCENE) == 1392
+    assert STREAMED.frames(CHUNKS_PER_SCENE) == 1533
 
 
 def test_directing_needs_no_torch() -> None:

@@ -42,7 +42,7 @@ def test_text_padding_is_attended() -> None:
     golden = Golden("dit")
     dit, _, _ = load(golden)
     short = dit.encode_text(golden["in/ctx"][0, :3])
-    assert short[0][0].shape[1] == golden.config["text_len"]
+    assert short[0][0].shape[0] == golden.config["text_len"]
 
 
 @torch.inference_mode()
