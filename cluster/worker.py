@@ -166,7 +166,8 @@ class Worker:
             log.error("load_failed", worker_id=self.name, exc_info=outcome)
         else:
             self._replica = outcome
-            log.info("worker_ready", worker_id=self.name, device=device, metrics_port=self._metrics_port)
+            told = {"device": device, "metrics_port": self._metrics_port, **outcome.facts}
+            log.info("worker_ready", worker_id=self.name, **told)
         self._bump()
 
     def _ended(self, session: Session, reason: str) -> None:

@@ -64,7 +64,8 @@ class Decoder:
                 host = torch.empty(pictures.shape, dtype=pictures.dtype, pin_memory=True)
                 host.copy_(pictures, non_blocking=True)
                 pieces.append((host, stream.record_event()))
-        latents.record_stream(stream)
+        if latents.device == self._device:
+            latents.record_stream(stream)
         return _as_they_come(pieces)
 
     @torch.inference_mode()

@@ -28,6 +28,16 @@ from wan.unipc import recipe
 Kind = Literal["open", "continue", "shot", "cut"]
 
 
+def warm_up(network: Network) -> None:
+    """Make two chunks for nobody: after them a network that compiles has met all that it will ever meet."""
+    engine = Engine(network)
+    for chunk in range(2):
+        engine.prepare("", "continue", 0, chunk)
+        for _ in engine.decode(engine.generate()):
+            pass
+        engine.commit()
+
+
 class VerbOrderError(RuntimeError):
     """A verb came out of turn."""
 
@@ -77,6 +87,7 @@ class Engine:
         noise = chunk_noise(self._seed, self._session_chunk, self._network.preset.latent_shape)
         latents = self._rollout.sample(noise.to(self._network.device), self._image)
         self._latents = latents.to(self._network.dtype)
+        self._network.wait()
         return self._latents
 
     @torch.inference_mode()
@@ -86,6 +97,7 @@ class Engine:
         rollout = self._rollout
         kept = Kept(chunk=rollout.chunk, shot=rollout.shot, starts_shot=self._starts_shot, prompt=self._prompt)
         self._commit(kept, self._latents)
+        self._network.wait()
 
     def decode(self, latents: Tensor) -> Iterator[NDArray[np.uint8]]:
         """Pictures of a chunk, RGB [n, height, width, 3]: four from each latent, but one from the first that the VAE

@@ -26,6 +26,9 @@ class Options(BaseModel):
     attention: str = Field(default="auto", description="Backend of self-attention (`wan.backends`).")
     linears: Literal["plain", "fp8"] = Field(default="plain", description="FP8 halves the blocks' weights.")
     kernels: Literal["torch", "triton"] = Field(default="torch", description="Of norms, modulation and rotation.")
+    decoder: Literal["wan", "tiny"] = Field(
+        default="wan", description="The VAE of Wan2.2, full or pruned; or TAEW2.2, which is coarser and far cheaper."
+    )
     compile: bool = Field(
         default=False, description="Compile the blocks and the decoder; the first chunks take longer."
     )

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
+from pathlib import Path
 
 import torch
-from torch import nn
 
+from longlive import devices
 from longlive.initial import initialise_dit, initialise_text, initialise_vae
 from longlive.presets import Preset
+from longlive.tokenizer import UMT5Tokenizer
+from longlive.weights import Found, resolve
+from wan.configs import TinyVAEConfig
 from wan.dit import DiT
 from wan.prompt import HashTokenizer, Tokenizer
+from wan.taew22 import TinyVAE
 from wan.umt5 import UMT5
 from wan.vae22 import VAE
+from wan.weights.errors import AmbiguousPart, MissingPart
+from wan.weights.files import Checkpoint
+from wan.weights.infer import vae_config
+from wan.weights.load import examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +30,7 @@ class Parts:
     """Networks with weights, and the tokenizer that goes with them."""
 
     dit: DiT
-    vae: VAE
+    vae: VAE | TinyVAE
     text: UMT5
     tokenizer: Tokenizer
 
@@ -30,16 +39,60 @@ def parts(preset: Preset, device: str) -> Parts:
     """What the preset asks for.
 
     Raises:
-        ValueError: it needs weights and its options name none.
+        DeviceError: the device will not do.
+        WeightsError: the weights will not do.
+        ValueError: the preset needs weights and its options name none.
     """
+    if preset.options.weights is not None:
+        return loaded(preset, preset.options.weights, device)
     if preset.weights_seed is None:
         raise ValueError(f"preset {preset.name} needs weights: set its option `weights` to a folder of checkpoints")
+    devices.check(preset, device)
     return constructed(preset, preset.weights_seed)
+
+
+def loaded(preset: Preset, folder: Path, device: str) -> Parts:
+    """The weights in a folder: all looked through, and the device's memory counted, before anything is allocated.
+
+    Raises:
+        WeightsError: something in the folder is missing, damaged, or not of this preset.
+        DeviceError: the device will not do.
+    """
+    found = resolve(folder)
+    lora = _only_lora(folder, found)
+    decoder = _decoder(preset, folder, found)
+    if preset.options.decoder == "wan":
+        preset = replace(preset, vae=replace(vae_config(decoder), mean=preset.vae.mean, std=preset.vae.std))
+    devices.check(preset, device)
+    tokenizer = UMT5Tokenizer(found.tokenizer, preset.text.vocab, preset.dit.text_len)
+    made = _blank(preset, "meta", torch.float32)
+    ready = examine(made.dit, found.dit, lora), examine(made.text, found.text), examine(made.vae, decoder)
+    places = device, device, preset.options.vae_device or device
+    for part, place in zip(ready, places, strict=True):
+        part.fill(place, getattr(torch, preset.options.dtype))
+    return replace(made, tokenizer=tokenizer)
+
+
+def _only_lora(folder: Path, found: Found) -> Checkpoint | None:
+    if len(found.loras) > 1:
+        raise AmbiguousPart(folder, f"several LoRAs: {', '.join(str(lora.path) for lora in found.loras)}")
+    return found.loras[0] if found.loras else None
+
+
+def _decoder(preset: Preset, folder: Path, found: Found) -> Checkpoint:
+    wanted, other = found.vae, found.tiny_vae
+    if preset.options.decoder == "tiny":
+        wanted, other = other, wanted
+    if wanted is None:
+        assert other is not None, "there is one of the two"
+        raise MissingPart(folder, f"no decoder for `decoder={preset.options.decoder}`; there is {other.path}")
+    return wanted
 
 
 def constructed(preset: Preset, seed: int) -> Parts:
     """Weights under which an untrained network already shows something (`longlive.initial`); small presets only."""
     parts = _blank(preset, "cpu", torch.float32)
+    assert isinstance(parts.vae, VAE), "the tiny decoder has no constructed weights"
     generator = torch.Generator().manual_seed(seed)
     initialise_dit(parts.dit, preset.vae.decoder_dim, generator)
     initialise_vae(parts.vae, generator)
@@ -58,13 +111,8 @@ def random(preset: Preset, device: str, dtype: torch.dtype) -> Parts:
 
 def _blank(preset: Preset, device: str, dtype: torch.dtype) -> Parts:
     with torch.device("meta"):
-        nets = DiT(preset.dit), VAE(preset.vae), UMT5(preset.text)
-    dit, vae, text = (_empty(net, device, dtype) for net in nets)
-    assert isinstance(dit, DiT)
-    assert isinstance(vae, VAE)
-    assert isinstance(text, UMT5)
+        dit, text = DiT(preset.dit), UMT5(preset.text)
+        vae = VAE(preset.vae) if preset.options.decoder == "wan" else TinyVAE(TinyVAEConfig())
+    for net in (dit, vae, text):
+        net.to(dtype).to_empty(device=device).requires_grad_(False).eval()
     return Parts(dit, vae, text, HashTokenizer(preset.text.vocab, preset.dit.text_len))
-
-
-def _empty(net: nn.Module, device: str, dtype: torch.dtype) -> nn.Module:
-    return net.to(dtype).to_empty(device=device).requires_grad_(False).eval()

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from longlive import state
 from longlive.director import LongLivePlan
-from longlive.engine import Engine
+from longlive.engine import Engine, warm_up
 from longlive.network import Network
 from longlive.parts import parts
 from longlive.presets import Preset
@@ -27,6 +27,15 @@ class LongLiveReplica:
         if device == "cpu":
             torch.set_num_threads(preset.options.threads)
         self._network = Network(preset, device, parts(preset, device))
+        if preset.options.compile:
+            warm_up(self._network)
+        weights = str(preset.options.weights or "constructed")
+        self.facts = {
+            "preset": preset.name,
+            "weights": weights,
+            "attention": self._network.attention.name,
+            "dtype": preset.options.dtype,
+        }
 
     def open(self) -> LongLiveStream:
         """A fresh stream."""

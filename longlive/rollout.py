@@ -34,7 +34,7 @@ class Rollout:
         latents: int,
         *,
         slots: int = SLOTS,
-        shot_stride: int = SHOT_STRIDE,
+        shot_stride: float = SHOT_STRIDE,
         pins: bool = True,
     ) -> None:
         weight = dit.patch_embedding.weight

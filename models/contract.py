@@ -189,6 +189,11 @@ class Stream(Protocol):
 class Replica(Protocol):
     """A model loaded on a device."""
 
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What was found or chosen while loading, for the log."""
+        ...
+
     def open(self) -> Stream:
         """A fresh stream."""
         ...

@@ -142,6 +142,9 @@ class EchoStream:
 class EchoReplica:
     """There is nothing to load."""
 
+    def __init__(self) -> None:
+        self.facts: Mapping[str, str] = {}
+
     def open(self) -> EchoStream:
         """A fresh stream."""
         return EchoStream()

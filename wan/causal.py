@@ -43,7 +43,7 @@ class RMSNorm(nn.Module):
 
     def __init__(self, channels: int, dims: int) -> None:
         super().__init__()
-        self.gamma = nn.Parameter(Tensor(channels, *[1] * dims))
+        self.gamma = nn.Parameter(torch.empty(channels, *[1] * dims))
 
     def forward(self, x: Tensor) -> Tensor:
         """[t, channels, h, w]."""

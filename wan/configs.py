@@ -53,3 +53,17 @@ class VAEConfig:
     encoder_blocks: int = 2
     decoder_blocks: int = 3
     channels: int = 48
+
+
+@dataclass(frozen=True, slots=True)
+class TinyVAEConfig:
+    """TAEW2.2: widths before the first stage and after each; the defaults are the released ones."""
+
+    channels: int = 48
+    widths: tuple[int, int, int, int] = (256, 128, 64, 64)
+    growth: tuple[int, int, int] = (1, 2, 2)
+    """By how much each stage multiplies the frames."""
+    blocks: int = 3
+    """Memory blocks of a stage."""
+    outputs: int = 12
+    """Three colours of 2x2 pixels."""

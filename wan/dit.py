@@ -44,7 +44,7 @@ class Block(nn.Module):
         self.ffn = nn.Sequential(
             nn.Linear(config.dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, config.dim)
         )
-        self.modulation = nn.Parameter(Tensor(1, 6, config.dim))
+        self.modulation = nn.Parameter(torch.empty(1, 6, config.dim))
 
     def enter(self, x: Tensor, time: Tensor, rotations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [tokens, dim], time [frames, 6, dim] -> queries, keys, values [tokens, heads, head_dim]."""
@@ -66,7 +66,7 @@ class Head(nn.Module):
         super().__init__()
         self.eps = config.eps
         self.head = nn.Linear(config.dim, config.patch * config.patch * config.channels)
-        self.modulation = nn.Parameter(Tensor(1, 2, config.dim))
+        self.modulation = nn.Parameter(torch.empty(1, 2, config.dim))
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """x [tokens, dim], embedding [frames, dim] -> [tokens, patch*patch*channels]."""

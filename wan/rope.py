@@ -39,9 +39,9 @@ class Rope:
         self._time = frequencies(time)
         self._device = device
 
-    def at(self, first: int, frames: int) -> Tensor:
+    def at(self, first: float, frames: int) -> Tensor:
         """Rotations of frames from `first` on, cosine then sine: float32 [2, frames*rows*columns, head_dim/2]."""
-        time = torch.outer(torch.arange(first, first + frames, dtype=torch.float64), self._time)
+        time = torch.outer(first + torch.arange(frames, dtype=torch.float64), self._time)
         tokens = self._space.shape[0]
         angles = torch.cat(
             [time[:, None].expand(-1, tokens, -1), self._space[None].expand(frames, -1, -1)], dim=-1

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import longlive
-from longlive.engine import Engine, Kind
+from longlive.engine import Engine
 from tests.longlive.networks import CITY, FOX, chunk, network
 
 pytestmark = pytest.mark.fast

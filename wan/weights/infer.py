@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from wan.configs import DiTConfig, UMT5Config, VAEConfig
-from wan.taew22 import TinyVAEConfig
+from wan.configs import DiTConfig, TinyVAEConfig, UMT5Config, VAEConfig
 from wan.weights.errors import UnsupportedLayout
 from wan.weights.files import Checkpoint
 from wan.weights.layouts import Named, Part, identify

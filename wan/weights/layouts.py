@@ -107,7 +107,7 @@ def identify(checkpoint: Checkpoint) -> Named:
         UnsupportedLayout: known, but not for these networks.
         UnknownLayout: nothing known.
     """
-    plain = {_plain(name): name for name in checkpoint.tensors}
+    plain = {names.unsharded(name): name for name in checkpoint.tensors}
     if any(name.endswith(_QUANTISED) for name in plain):
         raise UnsupportedLayout(
             checkpoint.path, "NVFP4 weights (4o6), which only Blackwell GPUs multiply: use bf16 ones"
@@ -121,10 +121,6 @@ def identify(checkpoint: Checkpoint) -> Named:
     if layout.part is Part.DIT and (prefixed or "generator" in (checkpoint.section or "")):
         layout = Layout(layout.part, f"{RELEASE} ({layout.name} names)", layout.signs, layout.rename)
     return Named(checkpoint, layout, _renamed(checkpoint, layout, plain))
-
-
-def _plain(name: str) -> str:
-    return names.unsharded(name)
 
 
 def _recognise(checkpoint: Checkpoint, plain: Mapping[str, str]) -> Layout:

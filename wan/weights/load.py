@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -26,6 +27,31 @@ ENCODING = ("encoder", "conv1")
 """The submodules of a VAE that only encoding needs; light VAEs come without."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A module on the meta device and a checkpoint that has been found good for it."""
+
+    module: nn.Module
+    named: Named
+    update: Lora | None
+    absent: tuple[str, ...]
+
+    def fill(self, device: torch.device | str, dtype: torch.dtype) -> None:
+        """Give the module its parameters, as `dtype` on `device`, copied out of the file, without gradients.
+
+        A VAE whose checkpoint has no encoder loses its submodule `encoder`, and `conv1` with it if that is not there
+        either.
+        """
+        for name in self.absent:
+            delattr(self.module, name)
+        names = list(_shapes(self.module, ()))
+        for name in names:
+            _put(self.module, name, self.named, self.update, torch.device(device), dtype)
+        self.module.eval()
+        source = self.named.checkpoint.path
+        logger.info("loaded %s: %s, %d tensors to %s", source, self.named.layout, len(names), device)
+
+
 def load(
     module: nn.Module,
     checkpoint: Checkpoint,
@@ -34,10 +60,12 @@ def load(
     dtype: torch.dtype,
     lora: Checkpoint | None = None,
 ) -> None:
-    """Fill the module (made on the meta device) from the checkpoint, in whatever layout it is.
+    """Fill the module (made on the meta device) from the checkpoint, in whatever layout it is; raises as `examine`."""
+    examine(module, checkpoint, lora).fill(device, dtype)
 
-    Parameters come out as `dtype` on `device`, copied out of the file, without gradients. A VAE whose checkpoint has no
-    encoder loses its submodule `encoder`, and `conv1` with it if that is not there either.
+
+def examine(module: nn.Module, checkpoint: Checkpoint, lora: Checkpoint | None = None) -> Ready:
+    """Whether the checkpoint is the module's, in whatever layout, down to its values. Allocates nothing.
 
     Raises:
         UnknownLayout: the checkpoint is none of the networks we know, or not one for us.
@@ -47,17 +75,11 @@ def load(
     """
     named = verify(module, checkpoint)
     absent = _absent(named)
-    shapes = _shapes(module, absent)
     update = _checked(lora, module)
-    scan(named, shapes)
+    scan(named, _shapes(module, absent))
     if update is not None:
         scan(update.named, update.named.theirs)
-    for name in absent:
-        delattr(module, name)
-    for name in shapes:
-        _put(module, name, named, update, torch.device(device), dtype)
-    module.eval()
-    logger.info("loaded %s: %s, %d tensors to %s", checkpoint.path, named.layout, len(shapes), device)
+    return Ready(module, named, update, absent)
 
 
 def verify(module: nn.Module, checkpoint: Checkpoint) -> Named:
