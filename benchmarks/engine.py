@@ -12,7 +12,7 @@ import resource
 import statistics
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,6 +52,7 @@ class Report:
     """All that is measured; `chunk_ms` is a chunk in service, `ceiling_fps` its arithmetic at the roofline's rate."""
 
     preset: str
+    decoder_dim: int
     device: str
     torch: str
     options: Mapping[str, Any]
@@ -83,6 +84,7 @@ def measure(preset: Preset, device: str, chunks: int) -> Report:
     frames = service.pictures / chunks
     return Report(
         preset=preset.name,
+        decoder_dim=preset.vae.decoder_dim,
         device=torch.cuda.get_device_name(place) if place.type == "cuda" else device,
         torch=torch.__version__,
         options=preset.options.model_dump(mode="json"),
@@ -150,7 +152,7 @@ def markdown(report: Report) -> str:
 def _head(report: Report) -> Iterator[str]:
     options = ", ".join(f"{name}={value}" for name, value in report.options.items() if value is not None)
     yield f"Preset `{report.preset}` on {report.device}, torch {report.torch}; {report.chunks} chunks after {WARM_UP}."
-    yield f"Options: {options}."
+    yield f"Options: {options}; decoder width {report.decoder_dim}."
 
 
 def _stage_table(stages: Sequence[Stage]) -> Iterator[str]:
@@ -198,6 +200,9 @@ def main(
     option: Annotated[
         list[str] | None, typer.Option(help="name=value, of `longlive.options`; may be repeated.")
     ] = None,
+    decoder_dim: Annotated[
+        int | None, typer.Option(help="Width of a pruned VAE's decoder; 128 is half of the released one.")
+    ] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures there too.")] = None,
 ) -> None:
     """Measure and print."""
@@ -205,6 +210,8 @@ def main(
         chosen = find(preset, **dict(_option(text) for text in option or ()))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    if decoder_dim is not None:
+        chosen = replace(chosen, vae=replace(chosen.vae, decoder_dim=decoder_dim))
     report = measure(chosen, device, chunks)
     typer.echo(markdown(report))
     if json_path is not None:

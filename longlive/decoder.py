@@ -35,6 +35,8 @@ class Decoder:
         self._decode = compiler(vae.decode_folded) if compiler else vae.decode_folded
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        # Shapes never change: cuDNN may measure its convolutions once and keep the fastest.
+        torch.backends.cudnn.benchmark = torch.backends.cudnn.benchmark or device.type == "cuda"
         self.scratch = Past()
         """For chunks that begin with a fresh state: one is enough for all streams."""
 

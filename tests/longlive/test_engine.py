@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from tests.longlive.networks import CITY, FOX, chunk
 from tests.longlive.networks import network as small_network
 
 pytestmark = pytest.mark.fast
+
+STORY: tuple[Kind, ...] = ("open", "continue", "shot", "continue")
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +117,16 @@ def test_an_image_is_the_first_picture(network: Network) -> None:
     engine.commit()
     with pytest.raises(AssertionError, match="first chunk"):
         engine.prepare(FOX, "continue", 1, 1, image)
+
+
+def test_decoding_beside_the_commit_changes_nothing(network: Network) -> None:
+    """Two threads, as in service: the same pictures, and the same chunk after them."""
+    beside, plain = Engine(network), Engine(network)
+    with ThreadPoolExecutor(1) as threads:
+        for number, kind in enumerate(STORY):
+            beside.prepare(FOX, kind, 1, number)
+            pieces = beside.decode(beside.generate())
+            committed = threads.submit(beside.commit)
+            frames = np.concatenate(list(pieces))
+            committed.result()
+            assert np.array_equal(frames, chunk(plain, FOX, kind, number))
