@@ -67,7 +67,12 @@ class Engine:
         trained on: its literal prefix for this one chunk, a jump of the clock, and the chunk becomes the shot's anchor.
         At the beginning of a scene there is nothing to make a transition from, and a `shot` is like a `continue`.
         An `image`, RGB [height, width, 3] of any size, is the first picture of a scene; later chunks take none.
+
+        Raises:
+            VerbOrderError: a chunk is in hand, and no new scene begins.
+            ValueError: an image, where the decoder came without an encoder.
         """
+        latent = None if image is None else self._network.encode_image(image)
         if kind in ("open", "cut"):
             self.reset()
         self._turn("prepare", then="generate")
@@ -77,7 +82,7 @@ class Engine:
         self._prompt = TRANSITION + prompt if self._starts_shot else prompt
         self._seed, self._session_chunk = seed, chunk
         self._fresh = first or not self._network.preset.options.stream
-        self._image = None if image is None else self._network.encode_image(image)
+        self._image = latent
         self._rollout.begin(self._network.prompts.get(self._prompt), self._starts_shot)
 
     @torch.inference_mode()
