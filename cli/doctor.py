@@ -116,10 +116,11 @@ def _models(settings: Settings) -> Finding:
     from models import registry
 
     try:
-        found = [registry.find(pool.model, pool.preset, **pool.options).spec.name for pool in settings.pools]
+        for pool in settings.pools:
+            registry.find(pool.model, pool.preset, **pool.options).check(pool.device)
     except (registry.UnknownModelError, ValueError) as error:
         return Finding("models", False, f"{error}: check LLC_POOLS")
-    return Finding("models", True, ", ".join(found))
+    return Finding("models", True, ", ".join(f"{pool.model} ({pool.preset})" for pool in settings.pools))
 
 
 def _sdk() -> Finding:

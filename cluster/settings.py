@@ -31,6 +31,11 @@ class PoolSettings(_Group):
     max_workers: int = Field(default=1, ge=1)
     sessions_per_worker: int = Field(default=1, ge=1)
 
+    @property
+    def device(self) -> str:
+        """Where a worker of this pool runs its model; Ray shows it its own GPUs alone, from 0 on."""
+        return "cuda:0" if self.num_gpus else "cpu"
+
 
 class MediaSettings(_Group):
     """Encoding, pacing and peers. Bitrates in bit/s."""

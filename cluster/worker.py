@@ -156,7 +156,7 @@ class Worker:
         self._executor.shutdown()
 
     async def _load(self) -> None:
-        device = "cuda:0" if self._pool.num_gpus else "cpu"
+        device = self._pool.device
         loop = asyncio.get_running_loop()
         (outcome,) = await asyncio.gather(
             loop.run_in_executor(self._executor, self._model.load, device), return_exceptions=True

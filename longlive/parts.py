@@ -22,7 +22,7 @@ from wan.vae22 import VAE
 from wan.weights.errors import AmbiguousPart, MissingPart
 from wan.weights.files import Checkpoint
 from wan.weights.infer import vae_config
-from wan.weights.load import examine
+from wan.weights.load import examine, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,18 @@ def parts(preset: Preset, device: str) -> Parts:
     """
     if preset.options.weights is not None:
         return loaded(preset, preset.options.weights, device)
-    if preset.weights_seed is None:
-        raise ValueError(f"preset {preset.name} needs weights: set its option `weights` to a folder of checkpoints")
+    seed = _seed(preset)
     devices.check(preset, device)
-    return constructed(preset, preset.weights_seed)
+    return constructed(preset, seed)
+
+
+def check(preset: Preset, device: str) -> None:
+    """Whether `parts` can be expected to succeed, told from names and shapes alone. Raises as `parts`."""
+    if preset.options.weights is None:
+        _seed(preset)
+        devices.check(preset, device)
+    else:
+        _sources(preset, preset.options.weights, device)
 
 
 def loaded(preset: Preset, folder: Path, device: str) -> Parts:
@@ -58,19 +66,49 @@ def loaded(preset: Preset, folder: Path, device: str) -> Parts:
         WeightsError: something in the folder is missing, damaged, or not of this preset.
         DeviceError: the device will not do.
     """
-    found = resolve(folder)
-    lora = _only_lora(folder, found)
-    decoder = _decoder(preset, folder, found)
-    if preset.options.decoder == "wan":
-        preset = replace(preset, vae=replace(vae_config(decoder), mean=preset.vae.mean, std=preset.vae.std))
-    devices.check(preset, device)
-    tokenizer = UMT5Tokenizer(found.tokenizer, preset.text.vocab, preset.dit.text_len)
-    made = _blank(preset, "meta", torch.float32)
-    ready = examine(made.dit, found.dit, lora), examine(made.text, found.text), examine(made.vae, decoder)
+    sources = _sources(preset, folder, device)
+    tokenizer = UMT5Tokenizer(sources.tokenizer, preset.text.vocab, preset.dit.text_len)
+    made = sources.made
+    ready = (
+        examine(made.dit, sources.dit, sources.lora),
+        examine(made.text, sources.text),
+        examine(made.vae, sources.decoder),
+    )
     places = device, device, preset.options.vae_device or device
     for part, place in zip(ready, places, strict=True):
         part.fill(place, getattr(torch, preset.options.dtype))
     return replace(made, tokenizer=tokenizer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """The checkpoints for a preset, and networks of their sizes without memory."""
+
+    made: Parts
+    dit: Checkpoint
+    text: Checkpoint
+    decoder: Checkpoint
+    lora: Checkpoint | None
+    tokenizer: Path
+
+
+def _sources(preset: Preset, folder: Path, device: str) -> _Sources:
+    """Raises WeightsError and DeviceError; reads no tensors."""
+    found = resolve(folder)
+    decoder = _decoder(preset, folder, found)
+    if preset.options.decoder == "wan":
+        preset = replace(preset, vae=replace(vae_config(decoder), mean=preset.vae.mean, std=preset.vae.std))
+    made = _blank(preset, "meta", torch.float32)
+    for module, checkpoint in ((made.dit, found.dit), (made.text, found.text), (made.vae, decoder)):
+        verify(module, checkpoint)
+    devices.check(preset, device)
+    return _Sources(made, found.dit, found.text, decoder, _only_lora(folder, found), found.tokenizer)
+
+
+def _seed(preset: Preset) -> int:
+    if preset.weights_seed is None:
+        raise ValueError(f"preset {preset.name} needs weights: set its option `weights` to a folder of checkpoints")
+    return preset.weights_seed
 
 
 def _only_lora(folder: Path, found: Found) -> Checkpoint | None:

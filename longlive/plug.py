@@ -19,6 +19,12 @@ class LongLive:
         """A fresh director."""
         return LongLiveDirector(self.preset.geometry)
 
+    def check(self, device: str) -> None:
+        """Look at the folder of weights, if there is one, and at the memory of `device`; here torch is imported."""
+        from longlive.parts import check
+
+        check(self.preset, device)
+
     def load(self, device: str) -> Replica:
         """The model on `device`; here torch is imported."""
         from longlive.replica import LongLiveReplica

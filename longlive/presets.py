@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pydantic import ValidationError
+
 from longlive.options import Options
 from longlive.spec import FPS, FRESH, STREAMED
 from models.contract import Geometry, VideoFormat
@@ -102,4 +104,9 @@ def find(name: str, **options: Any) -> Preset:
     if name not in PRESETS:
         raise ValueError(f"longlive-v2 has no preset {name!r}; it has {', '.join(sorted(PRESETS))}")
     preset = PRESETS[name]
-    return replace(preset, options=Options.model_validate({**preset.options.model_dump(), **options}))
+    try:
+        chosen = Options.model_validate({**preset.options.model_dump(), **options})
+    except ValidationError as error:
+        wrong = "; ".join(f"option {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"longlive-v2, preset {name}: {wrong}") from None
+    return replace(preset, options=chosen)

@@ -208,6 +208,14 @@ class Model(Protocol):
         """A fresh director, as a session has it before its first command."""
         ...
 
+    def check(self, device: str) -> None:
+        """Whether `load` can be expected to succeed there, told without reading weights.
+
+        Raises:
+            ValueError: it will fail; the text says why.
+        """
+        ...
+
     def load(self, device: str) -> Replica:
         """Load weights onto `device` (`cpu`, `cuda:0`). Slow; called once in a worker's life.
 

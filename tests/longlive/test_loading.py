@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 
+import longlive
 from longlive import devices, parts
 from longlive.devices import DeviceError
 from longlive.engine import Engine
@@ -160,3 +161,14 @@ def test_a_decoder_of_its_own_device_is_counted_there(monkeypatch: pytest.Monkey
     devices.check(find("5b", vae_device="cpu:0"), "cpu")
     with pytest.raises(DeviceError):
         devices.check(find("5b"), "cpu")
+
+
+def test_what_cannot_load_is_told_without_loading(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="preset 5b needs weights"):
+        longlive.model("5b").check("cpu")
+    with pytest.raises(DeviceError, match="cuda:99"):
+        longlive.model("tiny").check("cuda:99")
+    with pytest.raises(MissingPart, match="no VAE"):
+        longlive.model("tiny", weights=tmp_path).check("cpu")
+    preset = write(tmp_path, vae=broken_vae())
+    parts.check(preset, "cpu")  # values are looked at when they are loaded
