@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -72,13 +72,12 @@ class Allocator:
         self._kick.set()
         return pool.place(ticket.session_id)
 
-    async def place(self, model: str, session_id: str) -> Place | None:
-        """See `AllocatorApi.place`."""
+    async def places(self, model: str, session_ids: Sequence[str]) -> dict[str, Place]:
+        """See `AllocatorApi.places`."""
         await self._recovered.wait()
-        place = self._pool(model).place(session_id)
-        if place is not None:
-            self._asked_at[session_id] = time.monotonic()
-        return place
+        found = self._pool(model).places(session_ids)
+        self._asked_at |= dict.fromkeys(found, time.monotonic())
+        return found
 
     async def cancel(self, model: str, session_id: str) -> None:
         """See `AllocatorApi.cancel`."""

@@ -5,6 +5,7 @@ Callers hold a typed handle of these protocols; behind it is a Ray actor (`clust
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 
@@ -104,8 +105,8 @@ class AllocatorApi(Protocol):
         """Ask for a worker: None when granted, else the place in the queue. Idempotent. Raises QueueFull."""
         ...
 
-    async def place(self, model: str, session_id: str) -> Place | None:
-        """A waiter's place; asking is also its sign of life. None if it does not wait."""
+    async def places(self, model: str, session_ids: Sequence[str]) -> dict[str, Place]:
+        """The places of those of these sessions that wait; asking is also their sign of life."""
         ...
 
     async def cancel(self, model: str, session_id: str) -> None:

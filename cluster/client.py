@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, Self, TypeVar
@@ -20,11 +21,13 @@ from redis.exceptions import RedisError
 from cluster.api import AllocatorApi, WorkerApi, WorkerGone, WorkerStatus
 from cluster.describe import capabilities, openapi
 from cluster.errors import Conflict, NotFound, NotReady, QuotaExceeded, Unavailable, UnknownModel
-from cluster.keys import ApiKey, KeyRing
+from cluster.keys import ApiKey, KeyLimits, KeyRing
 from cluster.policy import Place
 from cluster.records import HELD, TERMINAL, SessionRecord, Ticket
 from cluster.settings import Settings
 from cluster.store import Store
+from cluster.throttle import Throttle
+from cluster.watch import Key, View, Watch
 from models import registry
 from models.contract import ModelSpec
 from wire.http import (
@@ -42,7 +45,7 @@ from wire.http import (
 
 T = TypeVar("T")
 
-__all__ = ["ApiKey", "ClusterClient"]
+__all__ = ["ApiKey", "ClusterClient", "View"]
 
 READY_TIMEOUT_S = 2.0
 
@@ -61,8 +64,10 @@ class ClusterClient:
         self._redis = redis
         self._store = Store(redis, settings)
         self._keys = KeyRing(redis, settings)
+        self._throttle = Throttle(redis, settings)
         self._allocator = allocator
         self._worker_of = worker_of
+        self._watch = Watch(self._views)
         self._specs = {
             pool.model: registry.find(pool.model, pool.preset, **pool.options).spec for pool in settings.pools
         }
@@ -77,6 +82,7 @@ class ClusterClient:
 
     async def close(self) -> None:
         """Close the connection to Redis."""
+        await self._watch.close()
         await self._redis.aclose()
 
     # --- keys -------------------------------------------------------------------------------------------------------
@@ -89,8 +95,16 @@ class ClusterClient:
         """Whether the key exists and is not revoked."""
         return await self._redis_call(self._keys.is_live(key_id))
 
+    async def key_retry_after_s(self, address: str, raw_key: str) -> int:
+        """Seconds for which this address may not try this API key; 0: it may."""
+        return await self._redis_call(self._throttle.retry_after_s(address, raw_key))
+
+    async def key_failed(self, address: str, raw_key: str) -> None:
+        """Count a wrong API key against its address."""
+        await self._redis_call(self._throttle.failed(address, raw_key))
+
     async def jwt_secret(self) -> str:
-        """The secret that signs tokens."""
+        """The HS256 secret of this cluster's tokens."""
         return await self._redis_call(self._keys.jwt_secret())
 
     # --- models -----------------------------------------------------------------------------------------------------
@@ -114,15 +128,15 @@ class ClusterClient:
             UnknownModel, QuotaExceeded, QueueFull, Unavailable: nothing was created.
         """
         spec = self._spec(request.model.name)
-        limits = self._settings.limits
-        await self._check_quota(tenant)
+        own = await self._redis_call(self._keys.limits(tenant))
+        await self._check_quota(tenant, own)
         record = SessionRecord(
             session_id=str(uuid.uuid4()),
             tenant=tenant,
             model=spec.name,
             state=SessionState.PENDING,
             created_at=time.time(),
-            max_duration_s=min(max_duration_s or limits.max_session_s, limits.max_session_s),
+            max_duration_s=min(filter(None, (max_duration_s, own.max_session_s, self._settings.limits.max_session_s))),
             client=request.client_info,
         )
         await self._redis_call(self._store.create(record))
@@ -133,10 +147,14 @@ class ClusterClient:
         record = await self._record(tenant, session_id)
         place = None
         if record.state is SessionState.PENDING:
-            place = await self._allocator.place(record.model, session_id)
+            place = (await self._allocator.places(record.model, [session_id])).get(session_id)
             if place is None:  # granted between the two questions, or unknown to a new allocator
                 record = await self._record(tenant, session_id)
         return self._view(record, place)
+
+    async def follow_session(self, tenant: str, session_id: str) -> AsyncIterator[View]:
+        """The session now and at every change until it is over; raises NotFound. To listen is a sign of life."""
+        return await self._watch.follow((tenant, session_id))
 
     async def list_sessions(self, tenant: str) -> list[Session]:
         """The tenant's sessions that are not over."""
@@ -148,7 +166,7 @@ class ClusterClient:
         Conflict, QuotaExceeded.
         """
         record = await self._record(tenant, session_id)
-        await self._check_quota(tenant)
+        await self._check_quota(tenant, await self._redis_call(self._keys.limits(tenant)))
         if not await self._redis_call(self._store.reopen(tenant, session_id)):
             raise Conflict(f"the session is {record.state.value}, not INACTIVE")
         return await self._acquire(await self._record(tenant, session_id), otherwise=SessionState.INACTIVE)
@@ -198,6 +216,25 @@ class ClusterClient:
         """Every worker's last word."""
         return await self._allocator.workers()
 
+    # --- many sessions at once --------------------------------------------------------------------------------------
+
+    async def _views(self, keys: Collection[Key]) -> dict[Key, View]:
+        records = [record for record in await self._redis_call(self._store.get_many(list(keys))) if record is not None]
+        places = await self._places([record for record in records if record.state is SessionState.PENDING])
+        return {
+            (record.tenant, record.session_id): View(self._view(record, places.get(record.session_id)), record.moves)
+            for record in records
+        }
+
+    async def _places(self, waiting: Sequence[SessionRecord]) -> dict[str, Place]:
+        by_model: defaultdict[str, list[str]] = defaultdict(list)
+        for record in waiting:
+            by_model[record.model].append(record.session_id)
+        places: dict[str, Place] = {}
+        for model, session_ids in by_model.items():
+            places |= await self._allocator.places(model, session_ids)
+        return places
+
     # --- small things -----------------------------------------------------------------------------------------------
 
     async def _acquire(self, record: SessionRecord, otherwise: SessionState = SessionState.CLOSED) -> Session:
@@ -211,8 +248,8 @@ class ClusterClient:
                 await self._store.end(record.tenant, record.session_id, otherwise, "not admitted")
         return self._view(await self._record(record.tenant, record.session_id), place)
 
-    async def _check_quota(self, tenant: str) -> None:
-        limit = self._settings.limits.max_sessions_per_tenant
+    async def _check_quota(self, tenant: str, own: KeyLimits) -> None:
+        limit = self._settings.limits.max_sessions_per_tenant if own.max_sessions is None else own.max_sessions
         if len(await self._redis_call(self._store.open_of(tenant))) >= limit:
             raise QuotaExceeded(f"at most {limit} open sessions")
 

@@ -8,8 +8,9 @@ to a maximum.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+import heapq
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from cluster.errors import QueueFull
@@ -47,6 +48,16 @@ class Place:
     eta_s: float | None
 
 
+def _arrival(ticket: Ticket) -> tuple[float, str]:
+    return ticket.arrival, ticket.session_id
+
+
+def _head(queue: deque[Ticket], held: Counter[str]) -> tuple[int, int, float, str, str]:
+    """The first of a tenant's waiters of one priority, as the order of the queue sees it."""
+    first = queue[0]
+    return first.priority, held[first.tenant], *_arrival(first), first.tenant
+
+
 class Pool:
     """The workers of one model and the queue for them."""
 
@@ -80,21 +91,34 @@ class Pool:
     def order(self) -> list[Ticket]:
         """The queue as it would be served now."""
         held = Counter(tenant for worker in self.workers.values() for tenant in worker.sessions.values())
-        left = sorted(self.waiting.values(), key=lambda t: (t.arrival, t.session_id))
+        queues: dict[tuple[int, str], deque[Ticket]] = defaultdict(deque)
+        for ticket in sorted(self.waiting.values(), key=_arrival):
+            queues[ticket.priority, ticket.tenant].append(ticket)
+        heads = [_head(queue, held) for queue in queues.values()]
+        heapq.heapify(heads)
         served: list[Ticket] = []
-        while left:  # each grant raises its tenant's share, so the next is chosen after it
-            best = min(left, key=lambda t: (t.priority, held[t.tenant]))
-            left.remove(best)
-            held[best.tenant] += 1
-            served.append(best)
+        while heads:
+            priority, share, *_, tenant = heapq.heappop(heads)
+            queue = queues[priority, tenant]
+            if share == held[tenant]:  # else it was granted something at a higher priority: back with its new share
+                served.append(queue.popleft())
+                held[tenant] += 1
+            if queue:
+                heapq.heappush(heads, _head(queue, held))
         return served
+
+    def places(self, session_ids: Collection[str]) -> dict[str, Place]:
+        """The places of those of these sessions that wait."""
+        wanted = set(session_ids)
+        return {
+            ticket.session_id: Place(position, self._eta(position))
+            for position, ticket in enumerate(self.order())
+            if ticket.session_id in wanted
+        }
 
     def place(self, session_id: str) -> Place | None:
         """A waiter's place; None if it does not wait."""
-        for position, ticket in enumerate(self.order()):
-            if ticket.session_id == session_id:
-                return Place(position, self._eta(position))
-        return None
+        return self.places([session_id]).get(session_id)
 
     def _eta(self, position: int) -> float | None:
         coming = sum(w.capacity for w in self.workers.values() if not w.ready and not w.draining)

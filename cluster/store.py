@@ -11,7 +11,7 @@ of a former owner changes nothing and answers False. Redis 6.2 commands only.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
@@ -72,6 +72,10 @@ def text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def _record(fields: dict[Any, Any]) -> SessionRecord | None:
+    return SessionRecord.from_redis({text(name): text(value) for name, value in fields.items()}) if fields else None
+
+
 class Store:
     """The sessions of one cluster in Redis. Raises redis-py's `RedisError` when Redis does not answer."""
 
@@ -98,8 +102,14 @@ class Store:
 
     async def get(self, tenant: str, session_id: str) -> SessionRecord | None:
         """The record, None if there is none (or it has expired)."""
-        fields = await self.redis.hgetall(self._session(tenant, session_id))
-        return SessionRecord.from_redis({text(name): text(value) for name, value in fields.items()}) if fields else None
+        return _record(await self.redis.hgetall(self._session(tenant, session_id)))
+
+    async def get_many(self, keys: Sequence[tuple[str, str]]) -> list[SessionRecord | None]:
+        """The records of pairs of tenant and id, in their order, by one exchange with Redis."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            for tenant, session_id in keys:
+                pipe.hgetall(self._session(tenant, session_id))
+            return [_record(fields) for fields in await pipe.execute()]
 
     async def open_of(self, tenant: str) -> list[SessionRecord]:
         """The tenant's sessions that are not over."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends
+from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from cluster.client import View
 from gateway.auth import OwnSessionDep, PrincipalDep
 from gateway.deps import ClusterDep
 from gateway.versions import check_versions
@@ -35,6 +38,32 @@ async def get_session(own: OwnSessionDep, cluster: ClusterDep) -> Session:
 async def get_session_info(own: OwnSessionDep, cluster: ClusterDep) -> Session:
     """The same object as `GET /sessions/{session_id}`."""
     return await cluster.get_session(own.tenant, own.session_id)
+
+
+async def _views(own: OwnSessionDep, cluster: ClusterDep) -> AsyncIterator[View]:
+    """Asked for before the answer begins, so that an unknown session is still a 404."""
+    return await cluster.follow_session(own.tenant, own.session_id)
+
+
+@router.get("/{session_id}/events", response_class=EventSourceResponse)
+async def follow_session(views: Annotated[AsyncIterator[View], Depends(_views)]) -> AsyncIterator[ServerSentEvent]:
+    """The session as server-sent events: as it is, and at every change until it is over.
+
+    An event's data is the session object, its name what has changed: `state`, `worker` (one was lost, another takes
+    over), `queue` (position or ETA). The first is `state`.
+    """
+    before = None
+    async for view in views:
+        yield ServerSentEvent(event=_change(before, view), raw_data=view.session.model_dump_json(exclude_none=True))
+        before = view
+
+
+def _change(before: View | None, now: View) -> str:
+    if before is not None and now.moves != before.moves:
+        return "worker"
+    if before is not None and now.session.state == before.session.state:
+        return "queue"
+    return "state"
 
 
 @router.put("/{session_id}", response_model_exclude_none=True)

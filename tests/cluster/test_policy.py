@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -42,6 +45,23 @@ def test_a_tenant_with_many_waiters_does_not_starve_another_one():
         pool.enqueue(ticket(f"a{n}", "a", n))
     pool.enqueue(ticket("b0", "b", 99))
     assert [t.session_id for t in pool.order()][:3] == ["a0", "b0", "a1"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 2), st.integers(0, 5)), max_size=30))
+def test_the_order_is_that_of_granting_one_after_the_other(waiters):
+    """Each grant raises its tenant's share; the next goes to the best of those that are left."""
+    pool = pool_of(max_queue=30)
+    pool.spawned("w")
+    pool.hold("w", ticket("running", "a"))
+    for n, (tenant, priority, arrival) in enumerate(waiters):
+        pool.enqueue(ticket(f"s{n:02}", tenant, arrival, priority))
+    held, left, expected = Counter("a"), list(pool.waiting.values()), []
+    while left:
+        best = min(left, key=lambda t: (t.priority, held[t.tenant], t.arrival, t.session_id))
+        left.remove(best)
+        held[best.tenant] += 1
+        expected.append(best)
+    assert pool.order() == expected
 
 
 def test_full_queue_is_refused_but_a_session_that_lost_its_worker_is_not():
