@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from longlive.progress import Crossing, Kind, Progress
 from longlive.protocol import (
+    BeatMoved,
+    BeatsListed,
     ChunkComplete,
     CutScene,
     GenerationComplete,
@@ -15,6 +17,9 @@ from longlive.protocol import (
     GenerationReset,
     GenerationResumed,
     GenerationStarted,
+    ListBeats,
+    ListedBeat,
+    MoveBeat,
     Pause,
     Reset,
     Resume,
@@ -27,6 +32,8 @@ from longlive.protocol import (
     ShotScheduled,
     ShotSet,
     Start,
+    Unschedule,
+    Unscheduled,
 )
 from longlive.refusals import refusal
 from longlive.schedule import Beat
@@ -143,8 +150,22 @@ class LongLiveDirector:
             case SetSeed(seed=seed):
                 self._progress.seed = seed
                 return []
+            case Unschedule() | MoveBeat() | ListBeats():
+                return [self._edit(command)]
             case _:
                 return self._transport(command)
+
+    def _edit(self, command: Unschedule | MoveBeat | ListBeats) -> Message:
+        schedule = self._progress.schedule
+        match command:
+            case Unschedule(at_session_chunk=at):
+                schedule.remove(at)
+                return Unscheduled(at_session_chunk=at)
+            case MoveBeat(from_=at, to=to):
+                schedule.move(at, to)
+                return BeatMoved.model_validate({"from": at, "to": to})
+            case ListBeats():
+                return BeatsListed(beats=[_listed(beat) for beat in schedule.listed()])
 
     def _transport(self, command: Command) -> list[Message]:
         match command:
@@ -199,3 +220,9 @@ class LongLiveDirector:
             frames = self._geometry.frames(CHUNKS_PER_SCENE)
             messages.append(GenerationStarted(prompt=prompt, chunk_num=CHUNKS_PER_SCENE, frame_num=frames))
         return (*messages, self._progress.state())
+
+
+def _listed(beat: Beat) -> ListedBeat:
+    assert beat.at is not None, "a live beat is not on the timeline"
+    kind: Literal["shot", "scene_cut"] = "shot" if beat.kind == "shot" else "scene_cut"
+    return ListedBeat(kind=kind, prompt=beat.prompt, at_session_chunk=beat.at)

@@ -90,6 +90,11 @@ class Progress(BaseModel):
         """Whether the boundary before session-wide `chunk` has been crossed in this run."""
         return chunk < self.session_chunk or (chunk == self.session_chunk and self.crossing is not None)
 
+    def hangs_on(self, chunk: int) -> bool:
+        """Whether a run whose scene is used up goes on only by the cut scheduled for the boundary before `chunk`."""
+        spent = self.scene_chunk == CHUNKS_PER_SCENE and chunk == self.session_chunk
+        return spent and not any(b.slot == ("cut", None) for b in self.schedule.beats)
+
     def start(self) -> None:
         """Begin the run: its first boundary comes next."""
         self.run += 1

@@ -1,14 +1,24 @@
-"""What a LongLive-2.0 session hears and says: nine commands, twelve messages, the state among them.
+"""What a LongLive-2.0 session hears and says: the nine published commands and twelve messages, and three more of each
+that edit the timeline.
 
 Names, types, defaults and bounds are those of the published wire surface; the schema that clients read is generated
-from these classes. A negative `at_session_chunk` has no bound in the schema: it is answered by `command_error`.
+from these classes. A negative `at_session_chunk` has no bound in the schema: it is answered by `command_error`. So is a
+prompt that is too long, which the schema does tell of (`maxLength`): validation here must not answer it first.
 """
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from models.contract import Command, CommandError, Message
+
+MAX_PROMPT_BYTES = 16_384
+"""Longest prompt in bytes of UTF-8; no more of it than some hundred words reaches the text encoder."""
+
+Prompt = Annotated[str, WithJsonSchema({"type": "string", "maxLength": MAX_PROMPT_BYTES})]
+"""A prompt in a command. The schema counts characters, of which there are at most as many as bytes."""
 
 # Commands
 
@@ -21,7 +31,7 @@ class SetShot(Command):
     completed run.
     """
 
-    prompt: str = Field("", description="What the shot shows, in plain words. May not be blank.")
+    prompt: Prompt = Field("", description="What the shot shows, in plain words. May not be blank.")
 
 
 class CutScene(Command):
@@ -32,7 +42,7 @@ class CutScene(Command):
     blank prompt and for a completed run.
     """
 
-    prompt: str = Field("", description="What the new scene shows, in plain words. May not be blank.")
+    prompt: Prompt = Field("", description="What the new scene shows, in plain words. May not be blank.")
 
     @classmethod
     def wire_name(cls) -> str:
@@ -48,7 +58,7 @@ class ScheduleShot(Command):
     a completed run.
     """
 
-    prompt: str = Field("", description="What the shot shows from that chunk on. May not be blank.")
+    prompt: Prompt = Field("", description="What the shot shows from that chunk on. May not be blank.")
     at_session_chunk: int = Field(
         -1,
         description="How many chunks of the run are complete when the change happens: 0 or more, in the count that "
@@ -64,12 +74,42 @@ class ScheduleSceneCut(Command):
     completed run.
     """
 
-    prompt: str = Field("", description="What the new scene shows. May not be blank.")
+    prompt: Prompt = Field("", description="What the new scene shows. May not be blank.")
     at_session_chunk: int = Field(
         -1,
         description="How many chunks of the run are complete when the cut happens: 0 or more, in the count that "
         "scene cuts do not reset. A count already passed is accepted and never happens.",
     )
+
+
+class Unschedule(Command):
+    """Take away what is planned for a given chunk of the run, shot and cut alike.
+
+    Answers `unscheduled`. Refused for a negative chunk, one that has begun, one that nothing is planned for, for the
+    cut without which a run whose scene is used up could not go on, and for a completed run.
+    """
+
+    at_session_chunk: int = Field(-1, description="The chunk it was planned for, in the count of `session_chunk`.")
+
+
+class MoveBeat(Command):
+    """Move what is planned for a given chunk of the run, shot and cut alike, to another.
+
+    Answers `beat_moved`. Refused where `unschedule` is, for a chunk to move to that is negative or has begun, and for
+    one that something is planned for.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    from_: int = Field(-1, alias="from", description="The chunk it was planned for, in the count of `session_chunk`.")
+    to: int = Field(-1, description="The chunk it shall be planned for.")
+
+
+class ListBeats(Command):
+    """List what is planned.
+
+    Answers `beats_listed`; never refused.
+    """
 
 
 class Start(Command):
@@ -153,6 +193,37 @@ class SceneCutScheduled(Message):
     at_session_chunk: int = Field(description="Chunk count at which it takes effect.")
 
 
+class Unscheduled(Message):
+    """What was planned for a chunk no longer is."""
+
+    at_session_chunk: int = Field(description="Chunk count at which it would have taken effect.")
+
+
+class BeatMoved(Message):
+    """What was planned for a chunk is planned for another."""
+
+    model_config = ConfigDict(serialize_by_alias=True)
+
+    from_: int = Field(alias="from", description="Chunk count at which it would have taken effect.")
+    to: int = Field(description="Chunk count at which it takes effect.")
+
+
+class ListedBeat(BaseModel):
+    """A planned shot or cut."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    kind: Literal["shot", "scene_cut"] = Field(description="A soft change, or a hard cut to a new scene.")
+    prompt: str = Field(description="The planned prompt.")
+    at_session_chunk: int = Field(description="Chunk count at which it takes effect.")
+
+
+class BeatsListed(Message):
+    """All that is planned."""
+
+    beats: list[ListedBeat] = Field(description="By chunk, ascending; of a cut and a shot, the cut, which wins, first.")
+
+
 class GenerationStarted(Message):
     """The first chunk of a run is on its way."""
 
@@ -199,6 +270,9 @@ COMMANDS: tuple[type[Command], ...] = (
     CutScene,
     ScheduleShot,
     ScheduleSceneCut,
+    Unschedule,
+    MoveBeat,
+    ListBeats,
     Start,
     Pause,
     Resume,
@@ -212,6 +286,9 @@ MESSAGES: tuple[type[Message], ...] = (
     SceneCut,
     ShotScheduled,
     SceneCutScheduled,
+    Unscheduled,
+    BeatMoved,
+    BeatsListed,
     GenerationStarted,
     ChunkComplete,
     GenerationPaused,

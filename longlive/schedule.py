@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Count = Annotated[int, Field(ge=0)]
+
+MAX_BEATS = 1024
+"""Beats that may be scheduled at a time."""
+
+MAX_PROMPTS_BYTES = 131_072
+"""Bytes of their prompts together, written as JSON: with `MAX_BEATS`, a list of all fits into one data-channel message
+(256 KiB) of either protocol."""
 
 
 class Beat(BaseModel):
@@ -24,6 +33,11 @@ class Beat(BaseModel):
         """What a beat shares with the one it replaces."""
         return self.kind, self.at
 
+    @cached_property
+    def size(self) -> int:
+        """Bytes of the prompt, written as JSON."""
+        return len(json.dumps(self.prompt, ensure_ascii=False).encode())
+
     @property
     def rank(self) -> tuple[bool, bool]:
         """Smallest wins: live cut, scheduled cut, live shot, scheduled shot."""
@@ -39,7 +53,28 @@ class Schedule(BaseModel):
 
     def plant(self, beat: Beat) -> None:
         """Let the beat wait, in place of one of the same kind for the same boundary."""
-        self.beats = [b for b in self.beats if b.slot != beat.slot] + [beat]
+        self.beats = [*self._others(beat), beat]
+
+    def has_room(self, beat: Beat) -> bool:
+        """Whether the scheduled beat may wait too, in place of one of the same kind for the same boundary."""
+        scheduled = [b for b in self._others(beat) if b.at is not None]
+        return len(scheduled) < MAX_BEATS and beat.size + sum(b.size for b in scheduled) <= MAX_PROMPTS_BYTES
+
+    def at(self, chunk: int) -> list[Beat]:
+        """The beats scheduled for the boundary before session-wide `chunk`."""
+        return [b for b in self.beats if b.at == chunk]
+
+    def remove(self, chunk: int) -> None:
+        """Take away the beats scheduled for a boundary."""
+        self.beats = [b for b in self.beats if b.at != chunk]
+
+    def move(self, chunk: int, to: int) -> None:
+        """Let the beats scheduled for a boundary wait for another, to which none is."""
+        self.beats = [b.model_copy(update={"at": to}) if b.at == chunk else b for b in self.beats]
+
+    def listed(self) -> list[Beat]:
+        """The scheduled beats, by boundary and then by rank."""
+        return sorted((b for b in self.beats if b.at is not None), key=lambda b: (b.at, b.rank))
 
     def due(self, chunk: int) -> Beat | None:
         """The beat that the boundary before session-wide `chunk` will bring."""
@@ -59,3 +94,7 @@ class Schedule(BaseModel):
     def scheduled(self, kind: Literal["shot", "cut"]) -> list[int]:
         """Chunk counts of the scheduled beats of a kind, ascending."""
         return sorted(b.at for b in self.beats if b.kind == kind and b.at is not None)
+
+    def _others(self, beat: Beat) -> list[Beat]:
+        """The beats that `beat` does not take the place of."""
+        return [b for b in self.beats if b.at != beat.at or b.kind != beat.kind]

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 
 from longlive.director import LongLiveDirector, LongLivePlan
-from longlive.protocol import SetShot, Start, State
+from longlive.protocol import MoveBeat, SetShot, Start, State
 from longlive.spec import FRESH
 from models.contract import ChunkResult, Command, CommandError, Message
 
@@ -17,6 +17,11 @@ def started(prompt: str = "opening", *before_start: Command) -> LongLiveDirector
     director = LongLiveDirector()
     give(director, SetShot(prompt=prompt), *before_start, Start())
     return director
+
+
+def move(at: int, to: int) -> MoveBeat:
+    """The command as it comes from the wire: `from` is no name for a Python argument."""
+    return MoveBeat.model_validate({"from": at, "to": to})
 
 
 def give(director: LongLiveDirector, *commands: Command) -> list[Message]:

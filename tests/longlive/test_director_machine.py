@@ -10,14 +10,17 @@ import copy
 from dataclasses import dataclass, field
 
 import pytest
-from directing import begin, end, moved, names, state
+from directing import begin, end, move, moved, names, state
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from longlive.director import LongLiveDirector, LongLivePlan
 from longlive.protocol import (
+    BeatsListed,
     CutScene,
+    ListBeats,
+    MoveBeat,
     Pause,
     Reset,
     Resume,
@@ -26,6 +29,7 @@ from longlive.protocol import (
     SetSeed,
     SetShot,
     Start,
+    Unschedule,
 )
 from models.contract import Command, CommandError
 
@@ -39,6 +43,9 @@ COMMANDS = st.one_of(
     st.builds(CutScene, prompt=PROMPTS),
     st.builds(ScheduleShot, prompt=PROMPTS, at_session_chunk=st.integers(-2, 6)),  # given relative to the count
     st.builds(ScheduleSceneCut, prompt=PROMPTS, at_session_chunk=st.integers(-2, 6)),
+    st.builds(Unschedule, at_session_chunk=st.integers(-2, 6)),
+    st.builds(move, st.integers(-2, 6), st.integers(-2, 6)),
+    st.builds(ListBeats),
     st.builds(SetSeed, seed=st.integers(0, 2**70)),
     st.builds(Start),
     st.builds(Pause),
@@ -75,12 +82,28 @@ class Account:
         order: list[tuple[str, int | None]] = [("cut", None), ("cut", self.count), ("shot", None), ("shot", self.count)]
         return next((slot for slot in order if slot in self.waiting), None)
 
+    def planned(self, at: int) -> set[str]:
+        return {kind for kind, when in self.waiting if when == at}
+
+    def is_ahead(self, at: int) -> bool:
+        return at >= self.count + (self.crossed is not None)
+
+    def may_lose(self, at: int) -> bool:
+        """Whether something is planned there, and the run can do without."""
+        left = {slot for slot in self.waiting if slot[1] != at}
+        goes_on = self.scenes[-1] < BUDGET or bool(left & {("cut", None), ("cut", self.count)})
+        return self.is_ahead(at) and bool(self.planned(at)) and goes_on
+
     def accepts(self, command: Command) -> bool:
-        if isinstance(command, Reset | SetSeed):
+        if isinstance(command, Reset | SetSeed | ListBeats):
             return True
         if self.mode == "locked":
             return False
         match command:
+            case Unschedule(at_session_chunk=at):
+                return self.may_lose(at)
+            case MoveBeat(from_=at, to=to):
+                return self.may_lose(at) and self.is_ahead(to) and not self.planned(to)
             case ScheduleShot() | ScheduleSceneCut():
                 return bool(command.prompt.strip()) and command.at_session_chunk >= 0
             case SetShot() | CutScene():
@@ -106,9 +129,19 @@ class Account:
             case (
                 ScheduleShot(prompt=prompt, at_session_chunk=at) | ScheduleSceneCut(prompt=prompt, at_session_chunk=at)
             ):
-                if at >= self.count + (self.crossed is not None):
+                if self.is_ahead(at):
                     self.waiting[KIND[type(command)], at] = prompt
                 return ["shot_scheduled" if isinstance(command, ScheduleShot) else "scene_cut_scheduled", "state"]
+            case Unschedule(at_session_chunk=at):
+                for kind in self.planned(at):
+                    del self.waiting[kind, at]
+                return ["unscheduled", "state"]
+            case MoveBeat(from_=at, to=to):
+                for kind in self.planned(at):
+                    self.waiting[kind, to] = self.waiting.pop((kind, at))
+                return ["beat_moved", "state"]
+            case ListBeats():
+                return ["beats_listed", "state"]
             case SetSeed(seed=seed):
                 self.seed = seed
             case Start():
@@ -154,6 +187,11 @@ class Account:
             return ["chunk_complete", "generation_paused", "state"]
         return ["chunk_complete", "state"]
 
+    def timeline(self) -> list[tuple[int, str, str]]:
+        """Chunk, kind and prompt of what is planned, in the order of the wire."""
+        names = {"cut": "scene_cut", "shot": "shot"}
+        return sorted((at, names[kind], prompt) for (kind, at), prompt in self.waiting.items() if at is not None)
+
     def targets(self, kind: str) -> list[int]:
         return sorted(at for k, at in self.waiting if k == kind and at is not None)
 
@@ -188,10 +226,32 @@ class Session(RuleBasedStateMachine):
 
     @rule(command=COMMANDS)
     def command(self, command: Command) -> None:
-        if isinstance(command, ScheduleShot | ScheduleSceneCut):
-            at = self.account.count + command.at_session_chunk
-            command = command.model_copy(update={"at_session_chunk": at})
+        count = self.account.count
+        if isinstance(command, ScheduleShot | ScheduleSceneCut | Unschedule):
+            command = command.model_copy(update={"at_session_chunk": count + command.at_session_chunk})
+        if isinstance(command, MoveBeat):
+            command = move(count + command.from_, count + command.to)
         self.give(command)
+
+    @precondition(lambda self: self.account.timeline())
+    @rule(pick=st.integers(0, 20), to=st.none() | st.integers(-1, 6))
+    def edit_what_is_planned(self, pick: int, to: int | None) -> None:
+        timeline = self.account.timeline()
+        at = timeline[pick % len(timeline)][0]
+        self.give(Unschedule(at_session_chunk=at) if to is None else move(at, self.account.count + to))
+
+    @precondition(lambda self: self.account.mode == "on")
+    @rule(saved=st.booleans(), to=st.none() | st.integers(-1, 3))
+    def edit_the_cut_that_goes_on(self, saved: bool, to: int | None) -> None:
+        self.make_chunks(BUDGET - 1 - self.account.scenes[-1])
+        if self.account.mode != "on":
+            return
+        self.commands_in_flight([ScheduleSceneCut(prompt="goes on", at_session_chunk=1)])
+        self.make_chunks(1)
+        if saved:
+            self.give(CutScene(prompt="goes on too"))
+        at = self.account.count
+        self.give(Unschedule(at_session_chunk=at) if to is None else move(at, at + to))
 
     @rule(commands=st.lists(COMMANDS, min_size=1, max_size=3))
     def commands_in_flight(self, commands: list[Command]) -> None:
@@ -303,6 +363,12 @@ class Session(RuleBasedStateMachine):
             "scheduled_scene_cuts": a.targets("cut"),
         }
         assert self.director.run == a.run
+
+    @invariant()
+    def the_timeline_is_as_accounted(self) -> None:
+        (listed, _) = moved(self.director).handle(ListBeats())
+        assert isinstance(listed, BeatsListed)
+        assert [(b.at_session_chunk, b.kind, b.prompt) for b in listed.beats] == self.account.timeline()
 
     @invariant()
     def no_scene_is_over_budget(self) -> None:

@@ -1,4 +1,4 @@
-"""The wire surface against the published tables."""
+"""The wire surface against the published tables, and what is added to them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from longlive.protocol import COMMANDS, MESSAGES, ScheduleShot, SetSeed, SetShot, Start
+from longlive.protocol import COMMANDS, MESSAGES, ListedBeat, MoveBeat, ScheduleShot, SetSeed, SetShot, Start
 from longlive.spec import CHUNKS_PER_SCENE, FPS, FRESH, STREAMED, spec
-from models.contract import Track, VideoFormat
+from models.contract import CommandError, Track, VideoFormat
 
 pytestmark = pytest.mark.fast
 
-PROMPT = {"type": "string", "default": ""}
+PROMPT = {"type": "string", "default": "", "maxLength": 16384}
 TARGET = {"type": "integer", "default": -1}
 
 COMMAND_TABLE: dict[str, dict[str, Any]] = {
@@ -23,6 +23,9 @@ COMMAND_TABLE: dict[str, dict[str, Any]] = {
     "scene_cut": {"prompt": PROMPT},
     "schedule_shot": {"prompt": PROMPT, "at_session_chunk": TARGET},
     "schedule_scene_cut": {"prompt": PROMPT, "at_session_chunk": TARGET},
+    "unschedule": {"at_session_chunk": TARGET},
+    "move_beat": {"from": TARGET, "to": TARGET},
+    "list_beats": {},
     "start": {},
     "pause": {},
     "resume": {},
@@ -51,6 +54,9 @@ MESSAGE_TABLE: dict[str, dict[str, Any]] = {
     "scene_cut": {"prompt": STR, "at_session_chunk": INT},
     "shot_scheduled": {"prompt": STR, "at_session_chunk": INT},
     "scene_cut_scheduled": {"prompt": STR, "at_session_chunk": INT},
+    "unscheduled": {"at_session_chunk": INT},
+    "beat_moved": {"from": INT, "to": INT},
+    "beats_listed": {"beats": {"type": "array", "items": {"$ref": "#/$defs/ListedBeat"}}},
     "generation_started": {"prompt": STR, "chunk_num": INT, "frame_num": INT},
     "chunk_complete": {"chunk_index": INT, "session_chunk": INT, "frames_emitted": INT, "active_prompt": STR},
     "generation_paused": {"chunk_index": INT},
@@ -84,11 +90,18 @@ def test_every_message_field_is_always_present() -> None:
         assert schema["required"] == list(schema["properties"])
 
 
+def test_a_listed_beat() -> None:
+    schema = ListedBeat.model_json_schema()
+    kind = {"type": "string", "enum": ["shot", "scene_cut"]}
+    assert bare(schema["properties"]) == {"kind": kind, "prompt": STR, "at_session_chunk": INT}
+    assert schema["required"] == list(schema["properties"])
+
+
 def test_every_type_has_a_summary_and_every_field_a_description() -> None:
-    for declared in (*COMMANDS, *MESSAGES):
+    for declared in (*COMMANDS, *MESSAGES, ListedBeat):
         schema = declared.model_json_schema()
         assert schema["description"]
-        if declared.wire_name() != "command_error":
+        if declared is not CommandError:
             assert all(p["description"] for p in schema["properties"].values())
 
 
@@ -101,6 +114,8 @@ def test_every_type_has_a_summary_and_every_field_a_description() -> None:
         (SetShot, {"prompt": None}),
         (SetShot, {"prompt": "a", "strength": 1}),
         (ScheduleShot, {"prompt": "a", "at_session_chunk": 1.5}),
+        (MoveBeat, {"from_": 1, "to": 2}),
+        (MoveBeat, {"from": "1"}),
         (Start, {"prompt": "a"}),
     ],
 )
@@ -115,8 +130,8 @@ def test_spec_declares_the_model() -> None:
     assert declared.name == "longlive-v2"
     assert declared.tracks == (Track("main_video", "video", "out", video),)
     assert declared.main_video.video == video
-    assert len(declared.command_types()) == 9
-    assert len({m.wire_name() for m in declared.messages}) == 12
+    assert len(declared.command_types()) == 12
+    assert len({m.wire_name() for m in declared.messages}) == 15
     assert (declared.geometry.first, declared.geometry.later) == (29, 29)
     assert FRESH.frames(CHUNKS_PER_SCENE) == 1392
     assert STREAMED.frames(CHUNKS_PER_SCENE) == 1533
