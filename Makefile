@@ -55,6 +55,13 @@ chromium:
 npm:
 	@command -v npm >/dev/null || $(MAKE) --no-print-directory apt PACKAGES='nodejs npm'
 
+# Debian starts coturn when it is installed; the tests start their own.
+.PHONY: turn
+turn:
+	@command -v ip >/dev/null || $(MAKE) --no-print-directory apt PACKAGES=iproute2
+	@command -v turnserver >/dev/null || { $(MAKE) --no-print-directory apt PACKAGES=coturn \
+		&& { $(AS_ROOT) systemctl disable --quiet --now coturn 2>/dev/null || true; }; }
+
 .PHONY: apt
 apt:
 	@command -v apt-get >/dev/null || { echo "$(PACKAGES) is needed and there is no apt-get: install it by hand"; exit 1; }
@@ -69,7 +76,7 @@ check: .venv/.test ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: .venv/.test clients check ## all tests
+test: .venv/.test clients turn check ## all tests
 	$(BIN)/pytest
 
 test-fast: .venv/.test ## the tests that need neither peers, Ray nor a browser, in under a minute

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import MediaStreamError
+from aiortc.rtcrtpsender import RTCRtpSender
 
 from longlive import stamp
 
@@ -20,7 +21,8 @@ PING_S = 5.0
 class Client:
     """One session of `longlive-v2`. Times are of `time.perf_counter`."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, codec: str | None = None) -> None:
+        """With a codec (`VP8`, `H264`), nothing else is offered."""
         self._http = http
         self.session_id = ""
         self.messages: list[tuple[float, str, dict[str, Any]]] = []
@@ -32,6 +34,9 @@ class Client:
         self._data = self._pc.createDataChannel("data")
         self._data.on("message", self._message)
         self._track = self._pc.addTransceiver("video", direction="recvonly")
+        if codec is not None:
+            known = RTCRtpSender.getCapabilities("video").codecs
+            self._track.setCodecPreferences([each for each in known if each.name in (codec, "rtx")])
 
     async def connect(self) -> tuple[float, float]:
         """Open a session: the times of the request and of the SDP answer."""

@@ -178,7 +178,7 @@ def _target(url: str, key: str) -> Iterator[tuple[str, str]]:
         yield url, key
         return
     pools = [{"model": "longlive-v2", "min_warm": 1, "max_workers": 1}]
-    with Server.start(pools) as server:
+    with Server.start(pools, keep="off") as server:
         yield server.url, server.api_key
 
 

@@ -202,7 +202,7 @@ def _report(watcher: Watcher, url: str, key: str, console: Console) -> bool:
         console.print(f"not as planned: {line}", style="red", highlight=False)
     if not wrong:
         console.print("every beat fired where it was planned", style="green")
-    console.print(f"\nthe page: {url}/#key={key}\nthe SDK:", highlight=False, soft_wrap=True)
+    console.print(f"\nthe studio: {url}/studio#key={key}\nthe SDK:", highlight=False, soft_wrap=True)
     console.print(SNIPPET.format(model=MODEL, key=key, url=url), highlight=False, soft_wrap=True)
     return not wrong
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 
+from cluster.keys import GRACE_S, KeyLimits, KeyRing
 from cluster.settings import Settings
 
 app = typer.Typer(
@@ -26,7 +27,14 @@ errors = Console(stderr=True)
 
 Port = Annotated[int, typer.Option(help="Port of the gateway.", min=1, max=65_535)]
 Host = Annotated[str, typer.Option(help="Address the gateway listens on.")]
+KeyId = Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")]
+MaxSessions = Annotated[int | None, typer.Option(help="Open sessions; without it the cluster's limit.", min=0)]
+MaxSessionS = Annotated[
+    int | None, typer.Option(help="Longest session in seconds, if shorter than the cluster's.", min=1, max=86_400)
+]
 T = TypeVar("T")
+
+_NO_KEY = "no key {} in Redis; keys of LLC_API_KEYS live in the environment"
 
 
 @app.command()
@@ -107,12 +115,16 @@ def workers(as_json: Annotated[bool, typer.Option("--json", help="One JSON objec
 
 
 @keys_app.command("create")
-def create(name: Annotated[str, typer.Argument(help="Who or what the key is for.")]) -> None:
+def create(
+    name: Annotated[str, typer.Argument(help="Who or what the key is for.")],
+    max_sessions: MaxSessions = None,
+    max_session_s: MaxSessionS = None,
+) -> None:
     """Make a key. It is printed this once; the cluster keeps its hash."""
-    from cluster.keys import KeyRing
+    limits = KeyLimits(max_sessions=max_sessions, max_session_s=max_session_s)
 
     async def make(ring: KeyRing) -> tuple[str, str]:
-        key, raw = await ring.create(name)
+        key, raw = await ring.create(name, limits)
         return key.key_id, raw
 
     key_id, raw = _with_keys(make)
@@ -123,17 +135,46 @@ def create(name: Annotated[str, typer.Argument(help="Who or what the key is for.
 @keys_app.command("list")
 def list_keys() -> None:
     """List the live keys."""
-    table = Table("id", "name", "created (unix s)")
+    columns = ("id", "name", "created (unix s)", "rotated (unix s)", "sessions", "seconds of one")
+    table = Table(*(Column(title, overflow="fold") for title in columns))
     for key in _with_keys(lambda ring: ring.all()):
-        table.add_row(key.key_id, key.name, str(key.created_at or "-"))
+        limits = (key.limits.max_sessions, key.limits.max_session_s)
+        numbers = ("-" if limit is None else str(limit) for limit in limits)
+        table.add_row(key.key_id, key.name, str(key.created_at or "-"), str(key.rotated_at or "-"), *numbers)
     console.print(table)
 
 
+@keys_app.command("limit")
+def limit(key_id: KeyId, max_sessions: MaxSessions = None, max_session_s: MaxSessionS = None) -> None:
+    """Replace a key's limits; one that is left out becomes the cluster's again. They hold for new sessions."""
+    limits = KeyLimits(max_sessions=max_sessions, max_session_s=max_session_s)
+    if not _with_keys(lambda ring: ring.limit(key_id, limits)):
+        _fail(_NO_KEY.format(key_id))
+    console.print(f"{key_id} limited", highlight=False)
+
+
+@keys_app.command("rotate")
+def rotate(
+    key_id: KeyId,
+    grace_s: Annotated[
+        int, typer.Option("--grace", help="Seconds the old secret stays good; 0: none.", min=0)
+    ] = GRACE_S,
+) -> None:
+    """Give a key a new secret, printed this once. Account, name, limits, sessions and tokens stay."""
+    raw = _with_keys(lambda ring: ring.rotate(key_id, grace_s))
+    if raw is None:
+        _fail(_NO_KEY.format(key_id))
+    errors.print(
+        f"{key_id} rotated, the old secret is good for {grace_s} s; the new one, shown only now:", highlight=False
+    )
+    console.print(raw, highlight=False, soft_wrap=True)
+
+
 @keys_app.command("revoke")
-def revoke(key_id: Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")]) -> None:
+def revoke(key_id: KeyId) -> None:
     """Forget a key. Its tokens stop working at once."""
     if not _with_keys(lambda ring: ring.revoke(key_id)):
-        _fail(f"no key {key_id} in Redis; keys of LLC_API_KEYS live in the environment")
+        _fail(_NO_KEY.format(key_id))
     console.print(f"{key_id} revoked", highlight=False)
 
 

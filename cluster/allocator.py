@@ -19,9 +19,11 @@ from cluster import metrics
 from cluster.api import WorkerGone, WorkerState, WorkerStatus
 from cluster.errors import Conflict, QueueFull, Unavailable, UnknownModel
 from cluster.fleet import Backend, Fleet
+from cluster.janitor import keep_clean
 from cluster.policy import Place, Pool, Slots, by_model
 from cluster.records import Grant, SessionRecord, Ticket
 from cluster.settings import Settings
+from cluster.storage import open_storage
 from cluster.store import Store
 from cluster.tasks import Tasks
 from wire.http import SessionState
@@ -58,6 +60,7 @@ class Allocator:
         self._kick = asyncio.Event()
         self._recovered = asyncio.Event()
         self._tasks.start(self._main())
+        self._tasks.start(keep_clean(open_storage(settings), settings))
 
     # --- api --------------------------------------------------------------------------------------------------------
 

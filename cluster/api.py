@@ -11,6 +11,7 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from cluster.clips import Segment
 from cluster.policy import Place
 from cluster.records import Grant, Ticket
 from wire.http import IceCandidates, SdpOffer
@@ -91,6 +92,14 @@ class WorkerApi(Protocol):
 
     async def add_candidates(self, session_id: str, connection_id: int, batch: IceCandidates) -> None:
         """Trickled candidates."""
+        ...
+
+    async def clip(self, session_id: str, epoch: int, start_s: float, end_s: float) -> tuple[Segment, ...] | None:
+        """The segments of a clip, None while the last one is not there. Raises ClipGone, OutsideRecording."""
+        ...
+
+    async def recorded(self, session_id: str, epoch: int, name: str) -> bytes:
+        """A file of a recording; raises ClipGone."""
         ...
 
     async def close(self, session_id: str, reason: str) -> None:

@@ -19,12 +19,17 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from cluster.api import AllocatorApi, WorkerApi, WorkerGone, WorkerStatus
+from cluster.archive import Archive
+from cluster.clips import RecordingIndex, Segment
 from cluster.describe import capabilities, openapi
-from cluster.errors import Conflict, NotFound, NotReady, QuotaExceeded, Unavailable, UnknownModel
+from cluster.errors import ClipGone, Conflict, NotFound, NotReady, QuotaExceeded, Unavailable, UnknownModel
+from cluster.intake import Digests, Intake
 from cluster.keys import ApiKey, KeyLimits, KeyRing
 from cluster.policy import Place
 from cluster.records import HELD, TERMINAL, SessionRecord, Ticket
+from cluster.saved import SavedSnapshots
 from cluster.settings import Settings
+from cluster.storage import open_storage
 from cluster.store import Store
 from cluster.throttle import Throttle
 from cluster.watch import Key, View, Watch
@@ -35,6 +40,8 @@ from wire.http import (
     IceCandidates,
     ModelRef,
     QueuePosition,
+    SavedSnapshot,
+    SaveSnapshot,
     SdpOffer,
     ServerInfo,
     Session,
@@ -42,6 +49,7 @@ from wire.http import (
     Transport,
     model_slug,
 )
+from wire.uploads import CreateUpload
 
 T = TypeVar("T")
 
@@ -65,6 +73,9 @@ class ClusterClient:
         self._store = Store(redis, settings)
         self._keys = KeyRing(redis, settings)
         self._throttle = Throttle(redis, settings)
+        self._intake = Intake(redis, settings)
+        self._archive = Archive(redis, open_storage(settings), settings)
+        self._saved = SavedSnapshots(redis, self._store, settings)
         self._allocator = allocator
         self._worker_of = worker_of
         self._watch = Watch(self._views)
@@ -125,9 +136,10 @@ class ClusterClient:
         """A new session, with a worker at once where one is free.
 
         Raises:
-            UnknownModel, QuotaExceeded, QueueFull, Unavailable: nothing was created.
+            UnknownModel, NotFound, Conflict, QuotaExceeded, QueueFull, Unavailable: nothing was created.
         """
         spec = self._spec(request.model.name)
+        planted = await self._planted(tenant, spec, request.from_snapshot)
         own = await self._redis_call(self._keys.limits(tenant))
         await self._check_quota(tenant, own)
         record = SessionRecord(
@@ -139,6 +151,8 @@ class ClusterClient:
             max_duration_s=min(filter(None, (max_duration_s, own.max_session_s, self._settings.limits.max_session_s))),
             client=request.client_info,
         )
+        if planted is not None:
+            await self._redis_call(self._store.plant_snapshot(tenant, record.session_id, planted))
         await self._redis_call(self._store.create(record))
         return await self._acquire(record)
 
@@ -181,6 +195,29 @@ class ClusterClient:
                 await (await self._worker_of(record.worker)).close(session_id, text)
         await self._allocator.cancel(record.model, session_id)
 
+    # --- saved snapshots --------------------------------------------------------------------------------------------
+
+    async def save_snapshot(self, tenant: str, session_id: str, request: SaveSnapshot) -> SavedSnapshot:
+        """Keep the session's newest state. Raises NotFound, Conflict, QuotaExceeded."""
+        record = await self._record(tenant, session_id)
+        return (await self._redis_call(self._saved.save(record, request.name, request.grant))).view()
+
+    async def saved_snapshots(self, tenant: str) -> list[SavedSnapshot]:
+        """The account's own, oldest first."""
+        return [record.view() for record in await self._redis_call(self._saved.all_of(tenant))]
+
+    async def delete_snapshot(self, tenant: str, snapshot_id: str) -> None:
+        """Forget one. Raises NotFound."""
+        await self._redis_call(self._saved.delete(tenant, snapshot_id))
+
+    async def _planted(self, tenant: str, spec: ModelSpec, snapshot_id: str | None) -> bytes | None:
+        if snapshot_id is None:
+            return None
+        saved = await self._redis_call(self._saved.find(tenant, snapshot_id))
+        if saved.model != spec.name:
+            raise Conflict(f"the snapshot is one of {saved.model}, not of {spec.name}")
+        return await self._redis_call(self._saved.data(snapshot_id))
+
     # --- signalling -------------------------------------------------------------------------------------------------
 
     async def create_connection(self, tenant: str, session_id: str) -> int:
@@ -202,6 +239,51 @@ class ClusterClient:
         await self._on_worker(
             tenant, session_id, lambda worker: worker.add_candidates(session_id, connection_id, batch)
         )
+
+    # --- uploads ----------------------------------------------------------------------------------------------------
+
+    async def create_upload(self, tenant: str, session_id: str, request: CreateUpload) -> tuple[str, str]:
+        """A slot for a file: its id and the token of its URL. Raises NotFound, UploadTooLarge, QuotaExceeded."""
+        record = await self._record(tenant, session_id)
+        if record.state in TERMINAL:
+            raise NotFound(f"session {session_id} is {record.state.value}")
+        upload, token = await self._redis_call(self._intake.create(tenant, session_id, request))
+        return upload.upload_id, token
+
+    async def receive_upload(
+        self, token: str, body: AsyncIterator[bytes], length: int | None, digests: Digests
+    ) -> None:
+        """The bytes of a slot's file; raises as `Intake.receive`."""
+        await self._redis_call(self._intake.receive(token, body, length, digests))
+
+    # --- recordings -------------------------------------------------------------------------------------------------
+
+    async def clip(
+        self, tenant: str, session_id: str, epoch: int, start_s: float, end_s: float
+    ) -> tuple[Segment, ...] | None:
+        """The segments of a clip, None while the last is not there. Raises ClipGone, OutsideRecording, Unavailable."""
+        index = await self._redis_call(self._archive.find(tenant, session_id, epoch))
+        if not index.stored:
+            with suppress(WorkerGone, ClipGone):
+                return await (await self._worker_of(index.worker)).clip(session_id, epoch, start_s, end_s)
+            index = await self._stored(tenant, session_id, epoch)
+        return index.clip(start_s, end_s)
+
+    async def recorded(self, tenant: str, session_id: str, epoch: int, name: str) -> bytes:
+        """A file of a recording. Raises ClipGone, Unavailable."""
+        index = await self._redis_call(self._archive.find(tenant, session_id, epoch))
+        if not index.stored:
+            with suppress(WorkerGone, ClipGone):
+                return await (await self._worker_of(index.worker)).recorded(session_id, epoch, name)
+            index = await self._stored(tenant, session_id, epoch)
+        return await self._archive.read(index, name)
+
+    async def _stored(self, tenant: str, session_id: str, epoch: int) -> RecordingIndex:
+        """The entry of a recording that its worker has no more: by now it is archived, or lost."""
+        index = await self._redis_call(self._archive.find(tenant, session_id, epoch))
+        if not index.stored:
+            raise ClipGone("the recording is no longer kept")
+        return index
 
     # --- health -----------------------------------------------------------------------------------------------------
 

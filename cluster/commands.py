@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -10,9 +10,10 @@ from pydantic import ValidationError
 from cluster import metrics
 from cluster.describe import capabilities, openapi
 from models.contract import Command, CommandError, Director, Message, ModelSpec
+from models.files import MISSING, Upload
 from wire import frames
 from wire.frames import Channel, ClientMessage, Refused, ServerMessage
-from wire.uploads import arguments
+from wire.uploads import UPLOAD_FORMAT, arguments
 
 RECORDER_DISABLED = "recorder disabled"
 
@@ -33,12 +34,25 @@ class Dispatch:
         self._spec = spec
         self._director = director
         self._types = spec.command_types()
+        self._with_files = {name for name, declared in self._types.items() if _takes_files(declared)}
 
-    def __call__(self, message: ClientMessage) -> Turn:
-        """Take one message. Never raises for what a client says."""
+    def files(self, message: frames.Command) -> Sequence[str]:
+        """Ids of the uploads that a command needs, each once; none for a command that will be refused anyway."""
+        needed: dict[str, Upload] = {}
+        if message.name in self._with_files:
+            try:
+                self._types[message.name].model_validate(
+                    arguments(message), context=lambda it: needed.setdefault(it, Upload(it, "", "", b""))
+                )
+            except ValidationError:
+                return ()
+        return tuple(needed)
+
+    def __call__(self, message: ClientMessage, files: Mapping[str, Upload] | None = None) -> Turn:
+        """Take one message, with the uploads that it needs by id. Never raises for what a client says."""
         match message:
             case frames.Command():
-                return self._command(message)
+                return self._command(message, files or {})
             case frames.RequestSchema(request_id=request_id):
                 return Turn(reply=frames.ModelSchema(openapi(self._spec), request_id))
             case frames.RequestCapabilities():
@@ -49,10 +63,14 @@ class Dispatch:
             case _:
                 return Turn()
 
-    def _command(self, message: frames.Command) -> Turn:
-        command = self._validate(message)
+    def refuse(self, message: frames.Command, reason: str, code: str = "invalid_command") -> Refused:
+        """The reply to a command that never reaches the director."""
+        self._count("invalid")
+        return Refused(code, reason, message.name, Channel.DATA, message.request_id)
+
+    def _command(self, message: frames.Command, files: Mapping[str, Upload]) -> Turn:
+        command = self._validate(message, files)
         if isinstance(command, Refused):
-            self._count("invalid")
             return Turn(reply=command)
         messages = self._director.handle(command)
         refused = bool(messages) and isinstance(messages[-1], CommandError)
@@ -60,20 +78,22 @@ class Dispatch:
         reply = frames.CommandAccepted(message.request_id) if message.request_id is not None else None
         return Turn(messages, reply, changed=not refused)
 
-    def _validate(self, message: frames.Command) -> Command | Refused:
+    def _validate(self, message: frames.Command, files: Mapping[str, Upload]) -> Command | Refused:
         declared = self._types.get(message.name)
         if declared is None:
-            return self._refuse(message, "unknown command")
+            return self.refuse(message, "unknown command")
         try:
-            return declared.model_validate(arguments(message))
+            return declared.model_validate(arguments(message), context=files.get)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
+            found = error.errors(include_url=False, include_input=False)
+            first = next((each for each in found if each["type"] != MISSING), found[0])  # a cause, if there is another
             where = ".".join(str(part) for part in first["loc"])
-            return self._refuse(message, f"{where}: {first['msg']}" if where else first["msg"])
-
-    @staticmethod
-    def _refuse(message: frames.Command, reason: str) -> Refused:
-        return Refused("invalid_command", reason, message.name, Channel.DATA, message.request_id)
+            return self.refuse(message, f"{where}: {first['msg']}" if where else first["msg"])
 
     def _count(self, outcome: str) -> None:
         metrics.COMMANDS.labels(self._spec.name, outcome).inc()
+
+
+def _takes_files(command: type[Command]) -> bool:
+    """Whether an upload is anywhere among the arguments."""
+    return UPLOAD_FORMAT in str(command.model_json_schema())

@@ -7,6 +7,13 @@ ClusterError
 ├── InvalidOffer           invalid_offer: the SDP cannot be answered
 ├── NotReady               not_ready: no worker holds the session yet
 ├── Conflict               conflict: the session's state forbids the call
+├── UploadRefused          upload_refused: the bytes are not what their slot was made for
+│   ├── UploadTooLarge     upload_too_large
+│   ├── SizeMismatch       size_mismatch: more or fewer bytes than announced
+│   ├── DigestMismatch     digest_mismatch
+│   └── UnsupportedMedia   unsupported_media: a type that is not taken, or a broken file
+├── OutsideRecording       outside_recording: a clip that is not within the recording
+├── ClipGone               clip_gone: no longer kept, or never was
 ├── QuotaExceeded          quota_exceeded: the tenant's limit is reached
 ├── QueueFull              queue_full: too many are waiting
 └── Unavailable            unavailable: a part of the cluster did not answer; try again
@@ -55,6 +62,48 @@ class Conflict(ClusterError):
     """The session's state forbids the call."""
 
     code = "conflict"
+
+
+class UploadRefused(ClusterError):
+    """The bytes are not what their slot was made for."""
+
+    code = "upload_refused"
+
+
+class UploadTooLarge(UploadRefused):
+    """Larger than any upload may be."""
+
+    code = "upload_too_large"
+
+
+class SizeMismatch(UploadRefused):
+    """More or fewer bytes came than were announced."""
+
+    code = "size_mismatch"
+
+
+class DigestMismatch(UploadRefused):
+    """The bytes have another digest than the client says."""
+
+    code = "digest_mismatch"
+
+
+class UnsupportedMedia(UploadRefused):
+    """By its bytes the file is of a type that is not taken, or it is broken."""
+
+    code = "unsupported_media"
+
+
+class OutsideRecording(ClusterError):
+    """No such clip can be: its times are not within the recording, or no times at all."""
+
+    code = "outside_recording"
+
+
+class ClipGone(ClusterError):
+    """The recording, or this part of it, is no longer kept, or never was."""
+
+    code = "clip_gone"
 
 
 class QuotaExceeded(ClusterError):

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, wait
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 import numpy as np
@@ -145,7 +145,9 @@ class Scheduler:
             try:
                 return await asyncio.shield(work)
             except asyncio.CancelledError:
-                await asyncio.wait([work])  # the stream must not be closed, nor the device given away, under a chunk
+                while not work.done():  # the stream must not be closed, nor the device given away, under a chunk
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.wait([work])
                 raise
 
     def _chunk(self, plan: ChunkPlan, inputs: Inputs, emit: Callable[[Media], None]) -> bytes:

@@ -17,20 +17,33 @@ from redis.exceptions import RedisError
 
 from cluster import metrics
 from cluster.arbiter import Arbiter
+from cluster.attachments import Attachments
 from cluster.commands import Dispatch
 from cluster.errors import Conflict, UnknownConnection
+from cluster.inbox import Files, Inbox
 from cluster.journal import Journal, Snapshot
 from cluster.media.connection import Connection
 from cluster.media.output import AudioOutput, VideoOutput
+from cluster.media.recorder import Recorder
 from cluster.publishers import Publishers
+from cluster.recordings import clip_reply
 from cluster.records import Grant
 from cluster.scheduler import Scheduler
 from cluster.settings import Settings
 from cluster.store import Store
 from cluster.tasks import Tasks
 from models.contract import Message, Model, Stream
-from wire.frames import ClientMessage, ModelMessage, PublishTrack, UnpublishTrack
+from wire.frames import (
+    ClientMessage,
+    Command,
+    ModelMessage,
+    PublishTrack,
+    RequestClip,
+    RequestRecording,
+    UnpublishTrack,
+)
 from wire.http import FLAT_CONNECTION_ID, SdpOffer, SessionState
+from wire.uploads import arguments
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +62,8 @@ class Session:
         *,
         store: Store,
         settings: Settings,
+        attachments: Attachments,
+        recorder: Recorder | None,
         arbiter: Arbiter,
         executor: Any,
         ended: Callable[[Session, str], None],
@@ -58,6 +73,8 @@ class Session:
         self._stream = stream
         self._settings = settings
         self._store = store
+        self._attachments = attachments
+        self._recorder = recorder
         self._ended = ended
         self._ending: asyncio.Task[None] | None = None
         self._tasks = Tasks("session")
@@ -65,8 +82,11 @@ class Session:
         self._director = model.director()
         self._run = self._director.run
         self._video, self._audio = self._outputs()
+        if recorder is not None:
+            self._video[model.spec.main_video.name].record(recorder)
         self._meters = {name: metrics.OutputMeter(grant.model) for name in self._video}
         self._connections: dict[int, Connection] = {}
+        self._inboxes: dict[int, Inbox] = {}
         self._unused: dict[int, asyncio.TimerHandle] = {}
         self._publishers = Publishers(model.spec.tracks)
         self._opened: set[int] = set()
@@ -137,6 +157,8 @@ class Session:
         self._stream.close()
         self._log.info("session_ended", reason=_label(reason), state=state.value)
         metrics.SESSIONS_ENDED.labels(self.grant.model, _label(reason)).inc()
+        if reason != FENCED and state is SessionState.CLOSED:
+            await self._attachments.drop()
         self._ended(self, reason)
 
     async def _generate(self) -> None:
@@ -215,6 +237,7 @@ class Session:
         for message in self._director.connect():
             connection.send(_to_wire(message))
         self._publishers.withdraw(connection)  # a client that reconnects publishes anew
+        self._drop_inbox(connection)  # and knows nothing of replies to what it asked before
         if connection.id == FLAT_CONNECTION_ID:
             self._publishers.publish_unasked(connection)
         self._opened.add(connection.id)
@@ -226,6 +249,7 @@ class Session:
         self._connections.pop(connection.id, None)
         self._tasks.start(connection.close())
         self._publishers.withdraw(connection)
+        self._drop_inbox(connection)
         if connection.id not in self._opened:
             return  # it never got through: the grace that runs already is the client's
         self._opened.remove(connection.id)
@@ -249,13 +273,38 @@ class Session:
                 connection.send(self._publishers.publish(connection, name, request_id))
             case UnpublishTrack(name=name):
                 self._publishers.unpublish(connection, name)
+            case Command():
+                self._inbox(connection).put(message)
+            case RequestClip() | RequestRecording() if self._recorder is not None:
+                connection.send(clip_reply(self._recorder, self.grant, message, int(time.time() * 1000)))
             case _:
-                turn = self._dispatch(message)
-                self._broadcast(turn.messages)
-                if turn.reply is not None:
-                    connection.send(turn.reply)
-                if turn.changed:
-                    self._director_changed()
+                self._turn(connection, message)
+
+    def _inbox(self, connection: Connection) -> Inbox:
+        if connection.id not in self._inboxes:
+            self._inboxes[connection.id] = Inbox(
+                files=self._dispatch.files,
+                fetch=self._attachments.fetch,
+                dispatch=lambda command, files: self._turn(connection, command, files),
+                refuse=lambda command, code, reason: connection.send(self._dispatch.refuse(command, reason, code)),
+                limit=self._settings.limits.max_waiting_commands,
+                tasks=self._tasks,
+            )
+        return self._inboxes[connection.id]
+
+    def _drop_inbox(self, connection: Connection) -> None:
+        if (inbox := self._inboxes.pop(connection.id, None)) is not None:
+            inbox.close()
+
+    def _turn(self, connection: Connection, message: ClientMessage, files: Files | None = None) -> None:
+        if isinstance(message, Command) and self._recorder is not None:
+            self._recorder.note("command", message.name, arguments(message))
+        turn = self._dispatch(message, files)
+        self._broadcast(turn.messages)
+        if turn.reply is not None:
+            connection.send(turn.reply)
+        if turn.changed:
+            self._director_changed()
 
     def _director_changed(self) -> None:
         if self._director.run != self._run:
@@ -266,6 +315,8 @@ class Session:
 
     def _broadcast(self, messages: Sequence[Message]) -> None:
         for message in map(_to_wire, messages):
+            if self._recorder is not None:
+                self._recorder.note("message", message.type, message.data)
             for connection in self._connections.values():
                 if connection.is_open:
                     connection.send(message)

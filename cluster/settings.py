@@ -7,10 +7,23 @@ start-up with the variable's name.
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from cluster import pem
+
+OWN_ISSUER = "longlive-cluster/"
+"""Beginning of the `iss` of every cluster's own tokens."""
+MIN_SECRET_BYTES = 32
+"""Of an HS256 secret: RFC 7518, section 3.2."""
+_HOST = r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?"
+_ICE_URI = re.compile(rf"stuns?:{_HOST}|turns?:{_HOST}(?:\?transport=(?:udp|tcp))?")
+_LOOPBACK = {("http", "localhost"), ("http", "127.0.0.1"), ("http", "::1")}
 
 
 class _Group(BaseModel):
@@ -51,8 +64,160 @@ class TurnSettings(_Group):
     """STUN and TURN servers given to clients; credentials are minted per session with `secret` (TURN REST)."""
 
     uris: tuple[str, ...] = ()
+    """`stun:`, `stuns:` (RFC 7064), `turn:`, `turns:`, with `?transport=udp` or `tcp` (RFC 7065)."""
     secret: SecretStr | None = None
+    """What the TURN server knows as `static-auth-secret`."""
     ttl_s: int = Field(default=3600, gt=0)
+    """How long credentials are good for a new relay; one in use goes on."""
+
+    @field_validator("uris")
+    @classmethod
+    def _are_ice_uris(cls, uris: tuple[str, ...]) -> tuple[str, ...]:
+        for number, uri in enumerate(uris, 1):
+            if not _ICE_URI.fullmatch(uri):
+                raise ValueError(f"number {number} is no such URI as turn:turn.example.org:3478?transport=udp")
+        return uris
+
+    @field_validator("secret")
+    @classmethod
+    def _is_long(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            _check_secret(secret)
+        return secret
+
+    @model_validator(mode="after")
+    def _relays_have_a_secret(self) -> Self:
+        if self.secret is None and any(uri.startswith("turn") for uri in self.uris):
+            raise ValueError("a turn: or turns: URI needs the secret: browsers take no relay without credentials")
+        return self
+
+
+class IssuerSettings(_Group):
+    """An identity provider whose tokens are accepted as they are."""
+
+    issuer: str = Field(min_length=1)
+    """The `iss` of its tokens, character by character."""
+    jwks_url: str
+    """Where its public keys are; https, or http on this machine."""
+    audience: str = Field(min_length=1)
+    """What `aud` must be or contain."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _not_ours(cls, issuer: str) -> str:
+        if issuer.startswith(OWN_ISSUER):
+            raise ValueError(f"{OWN_ISSUER}… are this software's own")
+        return issuer
+
+    @field_validator("jwks_url")
+    @classmethod
+    def _protected(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if not parts.hostname or (parts.scheme != "https" and (parts.scheme, parts.hostname) not in _LOOPBACK):
+            raise ValueError("not an https URL: whoever can change the keys on their way can sign tokens")
+        return url
+
+
+class AuthSettings(_Group):
+    """What signs tokens, whose tokens are accepted, and how wrong API keys are slowed down."""
+
+    signing_key: SecretStr | None = None
+    """Private key in PEM (RSA: RS256, P-256: ES256); None signs HS256 with `jwt_secret`."""
+    verification_keys: tuple[str, ...] = ()
+    """Public keys in PEM that verify beside the signing key: the one before it, or the one after it."""
+    retired_secrets: tuple[SecretStr, ...] = ()
+    """HS256 secrets that still verify and no longer sign."""
+    issuers: tuple[IssuerSettings, ...] = ()
+    jwks_ttl_s: int = Field(default=300, ge=1)
+    """How long an issuer's keys are used before they are asked for again."""
+    key_failures: int = Field(default=10, ge=1)
+    """Wrong API keys from one address, or with one beginning, in a window."""
+    key_failure_window_s: int = Field(default=60, ge=1)
+
+    @field_validator("signing_key")
+    @classmethod
+    def _is_private(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is not None:
+            pem.private_key(key.get_secret_value())
+        return key
+
+    @field_validator("verification_keys")
+    @classmethod
+    def _are_public(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        for key in keys:
+            pem.public_key(key)
+        return keys
+
+    @field_validator("retired_secrets")
+    @classmethod
+    def _are_long(cls, secrets: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for secret in secrets:
+            _check_secret(secret)
+        return secrets
+
+    @field_validator("issuers")
+    @classmethod
+    def _are_different(cls, issuers: tuple[IssuerSettings, ...]) -> tuple[IssuerSettings, ...]:
+        if len({each.issuer for each in issuers}) < len(issuers):
+            raise ValueError("an issuer is there twice")
+        return issuers
+
+
+def _check_secret(secret: SecretStr) -> None:
+    if len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
+        raise ValueError(f"shorter than {MIN_SECRET_BYTES} bytes: whatever it signs would let it be guessed")
+
+
+class StorageSettings(_Group):
+    """Where files are kept. Without a bucket it is a folder, which gateways and workers must share."""
+
+    folder: Path | None = None
+    """None: one of this cluster and user below the system's folder for temporary files."""
+    s3_bucket: str | None = Field(default=None, min_length=3)
+    """Bucket of an S3-compatible object store, which must exist; needs the extra `s3`."""
+    s3_prefix: str = "longlive-cluster"
+    s3_endpoint: str | None = None
+    """URL of the object store; None is Amazon's."""
+    s3_region: str | None = None
+
+
+class UploadSettings(_Group):
+    """Files that clients upload for commands. Times in seconds."""
+
+    max_bytes: int = Field(default=25 * 2**20, ge=1024)
+    """Largest file."""
+    max_pixels: int = Field(default=40_000_000, ge=1, le=80_000_000)
+    """Width times height of the largest picture."""
+    types: frozenset[Literal["image/png", "image/jpeg", "image/webp", "image/gif", "text/plain"]] = frozenset(
+        ("image/png", "image/jpeg", "image/webp")
+    )
+    """MIME types taken, as the bytes tell them; each has a check of its own."""
+    slot_ttl_s: int = Field(default=600, ge=10)
+    """How long an upload URL works, and how long its bytes may take."""
+    ttl_s: int = Field(default=3600, ge=60)
+    """How long a file can be used once it is there."""
+    max_per_session: int = Field(default=32, ge=1)
+    """Files of one session at a time."""
+    max_per_command: int = Field(default=4, ge=1)
+    wait_s: float = Field(default=8.0, gt=0)
+    """How long a command waits for a file that is still on its way; clients wait 10 s for its reply."""
+
+
+class RecordingSettings(_Group):
+    """Recordings of sessions, for clips and as a whole. Times in seconds."""
+
+    keep: Literal["off", "clips", "whole"] = "off"
+    """What is recorded: nothing, as much as clips can be made of, or all."""
+    folder: Path | None = None
+    """Where workers keep the recordings of open sessions; None is below the system's folder for temporary files."""
+    window_s: int = Field(default=300, ge=4, le=3600)
+    """Longest clip."""
+    max_bytes: int = Field(default=2 * 2**30, ge=2**20)
+    """Of one session's recording on disk; then its beginning makes way."""
+    retention_s: int = Field(default=86_400, ge=60)
+    """How long a recording is kept in the storage when its session is over."""
+    link_ttl_s: int = Field(default=3600, ge=60)
+    """How long the segments' URLs in a playlist work."""
 
 
 class LimitSettings(_Group):
@@ -62,6 +227,8 @@ class LimitSettings(_Group):
     max_sessions_per_tenant: int = Field(default=100, ge=1)
     max_connections: int = Field(default=64, ge=1)
     """Connections of one session."""
+    max_waiting_commands: int = Field(default=64, ge=1)
+    """Commands of one connection that may wait behind one whose files are fetched."""
     max_session_s: int = Field(default=1200, ge=1, le=86_400)
     connect_grace_s: float = Field(default=60.0, gt=0)
     """How long a session waits for its first connection."""
@@ -72,6 +239,10 @@ class LimitSettings(_Group):
     record_ttl_s: int = Field(default=3600, ge=60)
     """How long a closed session's record can still be read."""
     snapshot_ttl_s: int = Field(default=3600, ge=60)
+    saved_ttl_s: int = Field(default=7 * 86_400, ge=60)
+    """How long a snapshot that somebody has saved is kept."""
+    max_saved_snapshots: int = Field(default=50, ge=0)
+    """Of one account."""
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     sdp_answer_wait_s: float = Field(default=8.0, gt=0)
     """How long a poll for the SDP answer is held."""
@@ -88,6 +259,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         nested_model_default_partial_update=True,
+        hide_input_in_errors=True,  # some inputs are keys
     )
 
     cluster: str = "longlive"
@@ -102,7 +274,11 @@ class Settings(BaseSettings):
         PoolSettings(model="echo"),
     )
     media: MediaSettings = MediaSettings()
+    auth: AuthSettings = AuthSettings()
     turn: TurnSettings = TurnSettings()
+    storage: StorageSettings = StorageSettings()
+    uploads: UploadSettings = UploadSettings()
+    recording: RecordingSettings = RecordingSettings()
     limits: LimitSettings = LimitSettings()
     metrics_port: int = Field(default=9400, ge=0, le=65_535)
     """First port tried for a worker's metrics; the next free one is taken, 0 turns the endpoint off."""
@@ -121,6 +297,13 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"no such setting: {', '.join(unknown)}")
         return values
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            _check_secret(secret)
+        return secret
 
     @field_validator("api_keys", mode="before")
     @classmethod

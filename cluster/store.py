@@ -138,6 +138,10 @@ class Store:
         keys = [self._session(tenant, session_id), self._snapshot_key(tenant, session_id)]
         return bool(await self._snapshot(keys=keys, args=[epoch, self._live_snapshot_ttl, data]))
 
+    async def plant_snapshot(self, tenant: str, session_id: str, data: bytes) -> None:
+        """Give a session that has yet to be entered the snapshot that it shall start from."""
+        await self.redis.set(self._snapshot_key(tenant, session_id), data, ex=self._live_snapshot_ttl)
+
     async def load_snapshot(self, tenant: str, session_id: str) -> bytes | None:
         """The newest snapshot."""
         data = await self.redis.get(self._snapshot_key(tenant, session_id))

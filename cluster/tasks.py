@@ -12,6 +12,8 @@ from cluster import metrics
 
 log = structlog.get_logger(__name__)
 
+CANCEL_AGAIN_S = 0.1
+
 
 class Tasks:
     """The tasks of one owner. An exception that nobody awaits is logged and counted here, and nowhere else;
@@ -33,11 +35,19 @@ class Tasks:
         return task
 
     async def close(self) -> None:
-        """Cancel all but the caller's own task, and wait until they have ended."""
-        others = [task for task in self._tasks if task is not asyncio.current_task()]
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        """Cancel all but the caller's own task, and wait until they have ended.
+
+        Again and again: redis-py sends through `asyncio.wait_for`, which on Python 3.11 can lose a cancellation.
+        """
+        others = {task for task in self._tasks if task is not asyncio.current_task()}
+        while others:
+            for task in others:
+                task.cancel()
+            _, others = await asyncio.wait(others, timeout=CANCEL_AGAIN_S)
+
+    async def join(self) -> None:
+        """Wait until all that runs now has ended."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -17,10 +17,14 @@ from redis.exceptions import RedisError
 from cluster import metrics
 from cluster.api import HeldSession, WorkerState, WorkerStatus
 from cluster.arbiter import Arbiter
+from cluster.attachments import Attachments
+from cluster.clips import Segment
 from cluster.errors import Conflict, NotFound, NotReady, Unavailable
+from cluster.recordings import Recordings
 from cluster.records import Grant
 from cluster.session import FENCED, Session
 from cluster.settings import PoolSettings, Settings
+from cluster.storage import open_storage
 from cluster.store import Store
 from cluster.tasks import Tasks
 from models import registry
@@ -28,6 +32,9 @@ from models.contract import Replica
 from wire.http import IceCandidates, SdpOffer
 
 log = structlog.get_logger(__name__)
+
+MAX_FETCHING = 4
+"""Commands whose files a worker fetches at a time, which bounds the memory that they take."""
 
 
 class Worker:
@@ -52,6 +59,9 @@ class Worker:
         self._seq = 0
         self._changed = asyncio.Event()
         self._arbiter = Arbiter()
+        self._storage = open_storage(settings)
+        self._fetching = asyncio.Semaphore(MAX_FETCHING)
+        self._recordings = Recordings(name, store.redis, self._storage, settings, idle=self._leave_if_done)
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")  # a chunk, and its commit
         self._tasks = Tasks("worker")
         self._metrics_port = metrics.serve(settings.metrics_port)
@@ -83,6 +93,8 @@ class Worker:
             self._replica.open(),
             store=self._store,
             settings=self._settings,
+            attachments=Attachments(grant, self._store.redis, self._storage, self._settings, self._fetching),
+            recorder=self._recordings.open(grant, self._model.spec.main_video),
             arbiter=self._arbiter,
             executor=self._executor,
             ended=self._ended,
@@ -142,6 +154,14 @@ class Worker:
         """See `WorkerApi.add_candidates`."""
         await self._session(session_id).connection(connection_id, create=True).add_candidates(batch)
 
+    async def clip(self, session_id: str, epoch: int, start_s: float, end_s: float) -> tuple[Segment, ...] | None:
+        """See `WorkerApi.clip`."""
+        return self._recordings.segments(session_id, epoch, start_s, end_s)
+
+    async def recorded(self, session_id: str, epoch: int, name: str) -> bytes:
+        """See `WorkerApi.recorded`."""
+        return await self._recordings.read(session_id, epoch, name)
+
     async def close(self, session_id: str, reason: str) -> None:
         """See `WorkerApi.close`."""
         if (session := self._sessions.get(session_id)) is not None:
@@ -152,6 +172,7 @@ class Worker:
     async def shutdown(self) -> None:
         """End every session and free the replica, without ending the process."""
         await asyncio.gather(*(session.end("worker shut down") for session in list(self._sessions.values())))
+        await self._recordings.close()
         await self._tasks.close()
         self._executor.shutdown()
 
@@ -172,12 +193,13 @@ class Worker:
 
     def _ended(self, session: Session, reason: str) -> None:
         del self._sessions[session.grant.session_id]
+        self._recordings.finish(session.grant)
         metrics.SESSIONS.labels(self._pool.model).dec()
         self._bump()
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:
-        if self._draining and not self._sessions:
+        if self._draining and not self._sessions and not self._recordings.busy:
             log.info("worker_exits", worker_id=self.name)
             self._exit_process()
 

@@ -1,1 +1,1 @@
-"""The HTTP side of the cluster: tokens, sessions, signalling, and the first page."""
+"""The HTTP side of the cluster: tokens, sessions, signalling, and the studio."""

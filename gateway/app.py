@@ -8,7 +8,8 @@ from fastapi import FastAPI
 
 from cluster.client import ClusterClient
 from cluster.settings import Settings
-from gateway import page, sessions, signalling, system, tokens
+from gateway import clips, page, sessions, signalling, snapshots, system, tokens, uploads
+from gateway.authority import Authority
 from gateway.cors import Cors
 from gateway.errors import install_error_handlers
 from gateway.limits import BodyLimit
@@ -38,8 +39,9 @@ def create_app(cluster: ClusterClient, settings: Settings) -> FastAPI:
     app.state.cluster = cluster
     app.state.settings = settings
     app.state.metrics = Metrics()
-    for router in (tokens.router, sessions.router, signalling.router, system.router, page.router):
-        app.include_router(router)
+    app.state.authority = Authority(settings, cluster.jwt_secret)
+    for room in (tokens, sessions, snapshots, signalling, uploads, clips, system, page):
+        app.include_router(room.router)
     page.mount_static(app)
     install_error_handlers(app)
     _add_layers(app, settings)
@@ -48,7 +50,7 @@ def create_app(cluster: ClusterClient, settings: Settings) -> FastAPI:
 
 def _add_layers(app: FastAPI, settings: Settings) -> None:
     """The innermost layer is added first."""
-    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes)
+    app.add_middleware(BodyLimit, max_bytes=settings.limits.max_body_bytes, streamed=uploads.UPLOAD_PATH)
     app.add_middleware(Observe, metrics=app.state.metrics)
     app.add_middleware(VersionHeaders)
     app.add_middleware(Cors)

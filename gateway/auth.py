@@ -8,9 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from gateway.claims import verify
-from gateway.deps import ClusterDep, SettingsDep
-from gateway.errors import InvalidApiKey, InvalidToken, Unauthorized
+from gateway.deps import AuthorityDep, ClusterDep
+from gateway.errors import InvalidApiKey, InvalidToken, TooManyAttempts, Unauthorized
 from gateway.scope import Scope
 
 _api_key = APIKeyHeader(name="Reactor-API-Key", auto_error=False, description="An API key (`rk_…`).")
@@ -36,9 +35,15 @@ class OwnSession:
 async def _key_holder(
     request: Request, cluster: ClusterDep, raw_key: Annotated[str | None, Security(_api_key)] = None
 ) -> str:
-    key = await cluster.resolve_key(raw_key) if raw_key else None
+    if not raw_key:
+        raise InvalidApiKey("an API key is needed")
+    address = request.client.host if request.client else ""
+    if wait_s := await cluster.key_retry_after_s(address, raw_key):
+        raise TooManyAttempts(wait_s)
+    key = await cluster.resolve_key(raw_key)
     if key is None:
-        raise InvalidApiKey("the API key is missing or not known")
+        await cluster.key_failed(address, raw_key)
+        raise InvalidApiKey("the API key is not known")
     request.state.tenant = key.key_id
     return key.key_id
 
@@ -46,13 +51,13 @@ async def _key_holder(
 async def _principal(
     request: Request,
     cluster: ClusterDep,
-    settings: SettingsDep,
+    authority: AuthorityDep,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
 ) -> Principal:
     if credentials is None:
         raise Unauthorized("a bearer token is needed")
-    claims = verify(credentials.credentials, settings.cluster, await cluster.jwt_secret())
-    if not await cluster.key_is_live(claims.tenant):
+    claims = await authority.verify(credentials.credentials)
+    if claims.by_key and not await cluster.key_is_live(claims.tenant):
         raise InvalidToken("the token's API key was revoked")
     request.state.tenant = claims.tenant
     return Principal(claims.tenant, Scope(claims.details))

@@ -15,6 +15,7 @@ ALLOWED_HEADERS = (
     "Accept",
     "Authorization",
     "Content-Type",
+    "Content-Digest",
     "Reactor-API-Key",
     "Reactor-API-Version",
     "Reactor-API-Accept-Version",

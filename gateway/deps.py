@@ -1,4 +1,4 @@
-"""What the routes ask for by type: the cluster, the settings, the metrics of this app.
+"""What the routes ask for by type: the cluster, the settings, the metrics and the token authority of this app.
 
 All are coroutines, as FastAPI sends a plain function through a thread.
 """
@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from cluster.client import ClusterClient
 from cluster.settings import Settings
+from gateway.authority import Authority
 from gateway.metrics import Metrics
 
 
@@ -29,6 +30,12 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
+async def _authority(request: Request) -> Authority:
+    authority: Authority = request.app.state.authority
+    return authority
+
+
 ClusterDep = Annotated[ClusterClient, Depends(_cluster)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
+AuthorityDep = Annotated[Authority, Depends(_authority)]

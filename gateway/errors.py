@@ -6,7 +6,9 @@ GatewayError
 │   ├── InvalidApiKey    401 invalid_api_key
 │   ├── InvalidToken     401 invalid_token: not ours, forged, or its key was revoked
 │   └── TokenExpired     401 token_expired
+├── TooManyAttempts  429 too_many_attempts: wrong API keys from this address
 ├── Forbidden        403 insufficient_scope: the token does not cover the call
+│   (and 403 invalid_capability, of `gateway.capability`)
 ├── ClientTooOld     426 client_version_too_old
 └── ServerTooOld     501 server_version_too_old
 
@@ -25,14 +27,19 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from cluster.errors import (
+    ClipGone,
     ClusterError,
     Conflict,
     InvalidOffer,
     NotFound,
     NotReady,
+    OutsideRecording,
     QueueFull,
     QuotaExceeded,
     Unavailable,
+    UnsupportedMedia,
+    UploadRefused,
+    UploadTooLarge,
 )
 from wire.http import ErrorBody
 
@@ -47,6 +54,11 @@ _CLUSTER_STATUS: dict[type[ClusterError], int] = {
     InvalidOffer: 422,
     NotReady: 409,
     Conflict: 409,
+    UploadRefused: 400,
+    UploadTooLarge: 413,
+    UnsupportedMedia: 415,
+    OutsideRecording: 400,
+    ClipGone: 410,
     QuotaExceeded: 429,
     QueueFull: 503,
     Unavailable: 503,
@@ -96,6 +108,17 @@ class TokenExpired(InvalidToken):
     """The token was good once."""
 
     code = "token_expired"
+
+
+class TooManyAttempts(GatewayError):
+    """The address has sent too many wrong API keys; the one it sends now was not looked at."""
+
+    status = 429
+    code = "too_many_attempts"
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__("too many wrong API keys")
+        self.headers = {"Retry-After": str(retry_after_s)}
 
 
 class Forbidden(GatewayError):

@@ -15,13 +15,16 @@ from wire.http import IceCredentials, IceServer
 
 
 def ice_servers(turn: TurnSettings, tenant: str, now: int) -> list[IceServer]:
-    """The configured servers. `now` in unix seconds; STUN needs no credentials and gets none."""
+    """The configured servers. `now` in unix seconds; STUN needs no credentials and gets none.
+
+    The name in the credentials is the tenant: the TURN server counts its relays and logs it, and bounds them by it.
+    """
     stun = [uri for uri in turn.uris if uri.startswith(("stun:", "stuns:"))]
     relays = [uri for uri in turn.uris if uri not in stun]
     servers = [IceServer(uris=stun)] if stun else []
     if relays:
-        secret = turn.secret.get_secret_value() if turn.secret else None
-        credentials = turn_credentials(secret, tenant, now + turn.ttl_s) if secret else None
+        assert turn.secret is not None, "the settings see to it"
+        credentials = turn_credentials(turn.secret.get_secret_value(), tenant, now + turn.ttl_s)
         servers.append(IceServer(uris=relays, credentials=credentials))
     return servers
 

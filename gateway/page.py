@@ -1,4 +1,4 @@
-"""The first page at `/`: plain modules from `gateway/static`, nothing built, nothing fetched from elsewhere."""
+"""The studio at `/studio`: plain modules from `gateway/static`, nothing built, nothing fetched from elsewhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -27,10 +27,16 @@ _PAGE_HEADERS = {
 router = APIRouter()
 
 
+@router.api_route("/studio", methods=["GET", "HEAD"], include_in_schema=False)
+async def studio() -> FileResponse:
+    """The page."""
+    return FileResponse(STATIC / "studio.html", media_type="text/html", headers=_PAGE_HEADERS)
+
+
 @router.api_route("/", methods=["GET", "HEAD"], include_in_schema=False)
-async def page() -> FileResponse:
-    """The page. It lives at `/` alone, so that an unknown path is still a 404 and a wrong method a 405."""
-    return FileResponse(STATIC / "index.html", media_type="text/html", headers=_PAGE_HEADERS)
+async def front_door() -> RedirectResponse:
+    """To the page, by a relative address: the gateway may sit under a prefix. A browser keeps the fragment."""
+    return RedirectResponse("studio", headers={"Cache-Control": "no-cache"})
 
 
 class _Static(StaticFiles):

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from cluster.errors import UnknownModel
-from gateway.deps import ClusterDep, MetricsDep
+from gateway.deps import ClusterDep, MetricsDep, SettingsDep
 from gateway.metrics import CONTENT_TYPE
 from wire.http import model_slug
 
@@ -31,10 +31,14 @@ async def health() -> dict[str, str]:
 
 
 @router.get("/ready")
-async def ready(cluster: ClusterDep) -> JSONResponse:
-    """Whether sessions can be opened: 200 or 503. Says nothing about free workers, as sessions may wait."""
+async def ready(cluster: ClusterDep, settings: SettingsDep) -> JSONResponse:
+    """Whether sessions can be opened: 200 or 503. Says nothing about free workers, as sessions may wait.
+
+    `recording` says whether clips can be had of them.
+    """
     checks = await cluster.ready()
-    answer = {"ready": all(checks.values()), "checks": checks, "models": cluster.models()}
+    recording = settings.recording.keep != "off"
+    answer = {"ready": all(checks.values()), "checks": checks, "models": cluster.models(), "recording": recording}
     return JSONResponse(answer, status_code=200 if answer["ready"] else 503)
 
 

@@ -1,24 +1,40 @@
 """`echo`: sends back what it is given, with an effect on the picture. No weights, no GPU.
 
-It is the model that client test-suites ask for: two inbound tracks, two outbound ones, two commands. While nobody
-publishes a webcam it shows a slowly turning colour wheel, so that there is always something to see.
+It is the model that client test-suites ask for: two inbound tracks, two outbound ones, two commands. A third one of our
+own, `set_image`, takes a file: a still picture that stands in for the webcam. While there is neither it shows a slowly
+turning colour wheel, so that there is always something to see.
 """
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from models.contract import ChunkPlan, ChunkResult, Command, Geometry, Message, ModelSpec, Track, VideoFormat
+from models.contract import (
+    ChunkPlan,
+    ChunkResult,
+    Command,
+    CommandError,
+    Geometry,
+    Message,
+    ModelSpec,
+    Track,
+    VideoFormat,
+)
+from models.files import Upload
 from models.media import AudioSamples, Inputs, Media, VideoFrames
 
 FORMAT = VideoFormat(width=640, height=480, fps=24)
+MAX_STILL_BYTES = 2**20
+"""Of a still picture's file: it is part of every snapshot."""
 
 Effect = Literal["none", "grayscale", "sepia", "edges", "invert", "blur", "pixelate"]
 Intensity = Annotated[float, Field(ge=0, le=1)]
@@ -36,6 +52,15 @@ class SetIntensity(Command):
     intensity: Intensity = 1.0
 
 
+class SetImage(Command):
+    """Choose the still picture that is shown while no webcam is published.
+
+    Answers `image_accepted`; refused for a file that is no picture or has more than a mebibyte.
+    """
+
+    image: Upload = Field(description="A picture.")
+
+
 class EffectChanged(Message):
     """The effect or its intensity has changed."""
 
@@ -43,22 +68,42 @@ class EffectChanged(Message):
     intensity: float
 
 
+class ImageAccepted(Message):
+    """The still picture was taken; its size in pixels."""
+
+    width: int
+    height: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EchoPlan(ChunkPlan):
-    """One picture with the effect of the moment."""
+    """One picture with the effect of the moment; `still` is the file of the picture in place of the webcam."""
 
     effect: Effect
     intensity: float
+    still: bytes | None
+
+
+class _Snapshot(BaseModel):
+    """What a director keeps; the still picture's file in base64."""
+
+    model_config = ConfigDict(strict=True)
+
+    effect: Effect
+    intensity: Intensity
+    image: str | None = None
 
 
 class EchoDirector:
-    """Holds the effect; generation never stops."""
+    """Holds the effect and the still picture; generation never stops."""
 
     run = 0
 
     def __init__(self) -> None:
         self._effect: Effect = "none"
         self._intensity = 1.0
+        self._still: bytes | None = None
+        self._encoded: str | None = None  # the same in base64, made once: there is a snapshot after every picture
         self._chunk = 0
 
     def connect(self) -> Sequence[Message]:
@@ -66,8 +111,10 @@ class EchoDirector:
         return [self._changed()]
 
     def handle(self, command: Command) -> Sequence[Message]:
-        """Take the effect or the intensity."""
+        """Take the effect, the intensity or the still picture."""
         match command:
+            case SetImage(image=image):
+                return [self._take(image)]
             case SetEffect(effect=effect):
                 self._effect = effect
             case SetIntensity(intensity=intensity):
@@ -76,7 +123,9 @@ class EchoDirector:
 
     def begin_chunk(self) -> EchoPlan:
         """The next picture."""
-        return EchoPlan(run=self.run, chunk=self._chunk, effect=self._effect, intensity=self._intensity)
+        return EchoPlan(
+            run=self.run, chunk=self._chunk, effect=self._effect, intensity=self._intensity, still=self._still
+        )
 
     def end_chunk(self, result: ChunkResult) -> Sequence[Message]:
         """Count; a picture is no event."""
@@ -84,17 +133,30 @@ class EchoDirector:
         return []
 
     def snapshot(self) -> dict[str, Any]:
-        """Effect and intensity."""
-        return {"effect": self._effect, "intensity": self._intensity}
+        """Effect, intensity and still picture."""
+        return _Snapshot(effect=self._effect, intensity=self._intensity, image=self._encoded).model_dump()
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take effect and intensity; raises ValueError when they are not valid."""
+        """Take what a snapshot has; raises ValueError when it is not valid."""
         try:
-            effect: Effect = TypeAdapter(Effect).validate_python(state.get("effect"))
-            intensity: float = TypeAdapter(Intensity).validate_python(state.get("intensity"))
-        except ValidationError as error:
+            snapshot = _Snapshot.model_validate(state)
+            still = None if snapshot.image is None else b64decode(snapshot.image, validate=True)
+            if still is not None:
+                size_of(still)
+        except ValueError as error:
             raise ValueError("not a snapshot of echo") from error
-        self._effect, self._intensity = effect, intensity
+        self._effect, self._intensity = snapshot.effect, snapshot.intensity
+        self._still, self._encoded = still, snapshot.image
+
+    def _take(self, image: Upload) -> Message:
+        if len(image.data) > MAX_STILL_BYTES:
+            return CommandError(command="set_image", reason=f"image has more than {MAX_STILL_BYTES} bytes")
+        try:
+            width, height = size_of(image.data)
+        except ValueError as error:
+            return CommandError(command="set_image", reason=str(error))
+        self._still, self._encoded = image.data, b64encode(image.data).decode()
+        return ImageAccepted(width=width, height=height)
 
     def _changed(self) -> EffectChanged:
         return EffectChanged(effect=self._effect, intensity=self._intensity)
@@ -105,11 +167,14 @@ class EchoStream:
 
     def __init__(self) -> None:
         self._plan: EchoPlan | None = None
+        self._still: tuple[bytes, NDArray[np.uint8]] | None = None
 
     def prepare(self, plan: ChunkPlan) -> None:
-        """Take the effect."""
+        """Take the effect, and decode the still picture if it is a new one."""
         assert isinstance(plan, EchoPlan)
         self._plan = plan
+        if plan.still is not None and (self._still is None or self._still[0] is not plan.still):
+            self._still = plan.still, fit(decode(plan.still))
 
     def generate(self, inputs: Inputs) -> Inputs:
         """Nothing to generate: what came in is what goes out."""
@@ -119,11 +184,14 @@ class EchoStream:
         """One picture, and the sound since the last one."""
         assert self._plan is not None
         webcam, mic = latents.get("webcam"), latents.get("mic")
-        source = fit(webcam.rgb[-1]) if isinstance(webcam, VideoFrames) else colour_wheel(self._plan.chunk)
+        source = fit(webcam.rgb[-1]) if isinstance(webcam, VideoFrames) else self._stand_in(self._plan.chunk)
         picture = apply_effect(source, self._plan.effect, self._plan.intensity)
         yield VideoFrames("main_video", picture[None])
         if isinstance(mic, AudioSamples):
             yield AudioSamples("main_audio", mic.pcm, mic.rate)
+
+    def _stand_in(self, chunk: int) -> NDArray[np.uint8]:
+        return self._still[1] if self._still is not None else colour_wheel(chunk)
 
     def commit(self) -> None:
         """Nothing is remembered."""
@@ -162,8 +230,8 @@ class EchoModel:
             Track("main_video", "video", "out", FORMAT),
             Track("main_audio", "audio", "out"),
         ),
-        commands=(SetEffect, SetIntensity),
-        messages=(EffectChanged,),
+        commands=(SetEffect, SetIntensity, SetImage),
+        messages=(EffectChanged, ImageAccepted, CommandError),
         geometry=Geometry(1, 1),
     )
 
@@ -198,6 +266,21 @@ _EFFECTS: dict[str, Callable[[Image.Image], Image.Image]] = {
         image.size, Image.Resampling.NEAREST
     ),
 }
+
+
+def size_of(data: bytes) -> tuple[int, int]:
+    """Width and height by a picture's header; raises ValueError for bytes that do not begin like one."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            return image.size
+    except (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError("image is not a picture") from None
+
+
+def decode(data: bytes) -> NDArray[np.uint8]:
+    """A picture's file as uint8 [h, w, 3], the right way up."""
+    with Image.open(BytesIO(data)) as image:
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def fit(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from cluster.client import ClusterClient
 from cluster.redis_server import EmbeddedRedis
-from cluster.settings import LimitSettings, PoolSettings, Settings
+from cluster.settings import LimitSettings, PoolSettings, Settings, StorageSettings
 from tests.support.local import LocalCluster
 from tests.support.server import Server
 
@@ -36,12 +37,13 @@ def api_key() -> str:
 
 
 @pytest.fixture
-def settings(api_key: str, request: pytest.FixtureRequest) -> Settings:
+def settings(api_key: str, request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings of a cluster of this test's own."""
     return Settings(
         cluster=f"test-{abs(hash(request.node.nodeid)):x}-{os.getpid()}",
         api_keys=(api_key, "rk_other"),
         pools=(PoolSettings(model="longlive-v2"), PoolSettings(model="echo", max_workers=2)),
+        storage=StorageSettings(folder=tmp_path / "files"),
         limits=LimitSettings(sdp_answer_wait_s=2.0),
         metrics_port=0,
     )

@@ -8,6 +8,7 @@
     values       limits of a frame, checks of what a client sends;  structs: JSON objects as protobuf's Struct
     schema       a model's commands and messages as OpenAPI 3.1 and as `capabilities`
     uploads      bodies of the upload endpoint, files as arguments of commands
+    playlist     clips as HLS
 
 HTTP bodies and messages are many and are taken from `wire.http` and `wire.frames`; the rest of the public surface is
 here.
@@ -17,7 +18,7 @@ from wire.codec import Codec, Frame
 from wire.frames import Channel, ClientMessage, FrameError, ServerMessage, UploadReference
 from wire.negotiate import V0, V1, codec_for_client, codec_for_first_frame
 from wire.schema import TrackLike, capabilities, model_schema
-from wire.uploads import ReactorUploadReference, arguments
+from wire.uploads import arguments
 from wire.values import MAX_DEPTH, MAX_FRAME_BYTES, MAX_NAME_CHARS
 
 __all__ = [
@@ -31,7 +32,6 @@ __all__ = [
     "Codec",
     "Frame",
     "FrameError",
-    "ReactorUploadReference",
     "ServerMessage",
     "TrackLike",
     "UploadReference",

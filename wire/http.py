@@ -128,6 +128,8 @@ class CreateSession(Body):
     supported_transports: list[Transport] = [Transport()]
     extra_args: dict[str, Any] | None = None
     extra_configs: dict[str, Any] | None = None
+    from_snapshot: str | None = None
+    """Additive: the id of a saved snapshot that the session starts from."""
 
 
 class TrackCapability(Body):
@@ -180,6 +182,23 @@ class Session(Body):
     selected_transport: Transport | None = None
     capabilities: Capabilities | None = None
     queue: QueuePosition | None = None
+
+
+class SaveSnapshot(Body):
+    """Optional body of `POST /sessions/{id}/snapshots`. `grant` names accounts that may start from it too."""
+
+    name: str = Field(default="", max_length=200)
+    grant: list[Annotated[str, Field(min_length=1, max_length=200)]] = Field(default=[], max_length=100)
+
+
+class SavedSnapshot(Body):
+    """A moment of a session. Times are unix seconds."""
+
+    snapshot_id: str
+    model: str
+    name: str
+    created_at: int
+    expires_at: int
 
 
 class DeleteSession(Body):

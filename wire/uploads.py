@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
-from wire.frames import Command, UploadReference
+from wire.frames import Command
 from wire.http import Body
+from wire.values import MAX_NAME_CHARS
 
 UPLOAD_FORMAT = "reactor-upload-reference"
 
@@ -24,16 +25,13 @@ UPLOAD_SCHEMA: dict[str, Any] = {
 }
 """The JSON schema by which the published clients know a file argument."""
 
-ReactorUploadReference = Annotated[UploadReference, WithJsonSchema(UPLOAD_SCHEMA)]
-"""The type of a command's field that takes a file: the value is a `wire.frames.UploadReference`."""
-
 
 class CreateUpload(Body):
-    """Body of `POST /sessions/{id}/uploads`; `size` in bytes."""
+    """Body of `POST /sessions/{id}/uploads`; `size` in bytes. The name is never a path, the type only a claim."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
     size: Annotated[int, Field(gt=0)]
-    mime_type: Annotated[str, Field(min_length=1)]
+    mime_type: Annotated[str, Field(min_length=1, max_length=MAX_NAME_CHARS)]
 
 
 class UploadSlot(Body):
@@ -45,5 +43,5 @@ class UploadSlot(Body):
 
 
 def arguments(command: Command) -> dict[str, Any]:
-    """All arguments of a command, files included, as its pydantic model validates them."""
+    """All arguments of a command; files as references, whether beside the data or nested in it."""
     return {**command.data, **command.uploads}

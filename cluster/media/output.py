@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cluster.media.audio import AudioOutput
 from cluster.media.encoder import VIDEO_CLOCK, Picture, VideoCodec, VideoShape
-from cluster.media.feed import MAX_BACKLOG, Feed, OutputStats
+from cluster.media.feed import MAX_BACKLOG, Feed, OutputStats, Tap
 from cluster.media.pacer import Pacer
 from cluster.media.track import VideoTrack
 from cluster.settings import MediaSettings
@@ -95,12 +95,23 @@ class VideoOutput:
 
     def viewer(self, codec: VideoCodec) -> VideoTrack:
         """A track that reads this output in `codec`; starts paused."""
-        if codec not in self._feeds:
-            self._feeds[codec] = Feed(codec, self._shape, self.name, self._stats, self._clock, self._drive)
-        track = self._feeds[codec].new_viewer()
+        track = self._feed(codec).new_viewer()
         self._viewers = [viewer for viewer in self._viewers if viewer.readyState == "live"]
         self._viewers.append(track)
         return track
+
+    def record(self, tap: Tap) -> None:
+        """Encode H.264 for a recorder, whether or not anybody watches."""
+        self._feed(VideoCodec.H264).tap(tap)
+
+    def _feed(self, codec: VideoCodec) -> Feed:
+        if codec not in self._feeds:
+            self._feeds[codec] = Feed(codec, self._shape, self.name, self._stats, self._clock, self._drive)
+        return self._feeds[codec]
+
+    def bitrate(self, codec: VideoCodec) -> int:
+        """What a codec is encoded at now, in bit/s, if it is watched."""
+        return self._feeds[codec].bitrate
 
     async def close(self) -> None:
         """End every viewer's track and every encoder."""

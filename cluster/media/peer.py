@@ -22,6 +22,7 @@ from cluster.media import rtp
 from cluster.media.inbound import Inbound, InboundAudio, InboundVideo
 from cluster.media.offer import PARSE_ERRORS, Offer, Section
 from cluster.media.output import AudioOutput, VideoOutput
+from cluster.media.sender import Way
 from cluster.media.track import PacketTrack
 from wire.frames import Channel
 
@@ -61,6 +62,7 @@ class Peer:
         self._pc.on("datachannel", self._on_channel)
         self._pc.on("connectionstatechange", self._on_state)
         self._channels: dict[Channel, RTCDataChannel] = {}
+        self._way = Way()
         self.viewers: dict[str, PacketTrack] = {}
         self.answered = False
         self._inbound: dict[str, tuple[RTCRtpTransceiver, Inbound]] = {}
@@ -114,6 +116,7 @@ class Peer:
             rtp.limit_playout_delay(transceiver, media.rtp.headerExtensions)
             viewer = output.viewer(section.codec)
             rtp.on_keyframe_request(transceiver.sender, viewer.request_keyframe)
+            self._way.carry(transceiver.sender, viewer)
         self.viewers[name] = viewer
         return viewer
 
@@ -185,6 +188,7 @@ class Peer:
             inbound.stop()
             await inbound.ended()
         await self._pc.close()
+        await self._way.close()
         await rtp.connecting_ended(self._pc)
 
     async def _drained(self) -> None:

@@ -4,6 +4,7 @@ What is changed, and why:
 - The retransmission history holds 128 packets, less than two keyframes of a 704-line picture; here 1024.
 - Payload types below 96 are taken from an offer too; clients that offer many codecs use 35 to 63.
 - PLI and FIR reach the track: as packets are passed through, aiortc's own keyframe flag has no effect.
+- Receiver reports, REMB and requests for retransmission reach the sender of our own (`sender.py`).
 - The codec is chosen after `setRemoteDescription`, as `setCodecPreferences` has no effect on an answer.
 - The playout-delay header extension is answered and sent, so that receivers show pictures as they come.
 - A host without a network still connects to itself.
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import aiortc
 from aioice import ice
 from aiortc import (
+    RTCDtlsTransport,
     RTCIceTransport,
     RTCPeerConnection,
     RTCRtpReceiver,
@@ -38,6 +41,8 @@ from cluster.media.encoder import VideoCodec
 
 AIORTC = "1.16."
 HISTORY = 1024
+PACKET_SIZE = 1250
+"""About what a full RTP packet of ours takes, in bytes."""
 PAYLOAD_TYPES = frozenset(range(35, 64)) | frozenset(range(96, 128))
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 DELIVERY_POLL_S = 0.005
@@ -48,14 +53,19 @@ _UP_TO_1_S = (100).to_bytes(3, "big")
 _EXTENSIONS_MAP = "_RTCRtpSender__rtp_header_extensions_map"
 _ICE_START = "_RTCIceTransport__start"
 _RTT = "_RTCRtpSender__rtt"
+_LSR = "_RTCRtpSender__lsr"
+_LSR_TIME = "_RTCRtpSender__lsr_time"
 _PROFILES = ("42e01f", "42001f")
 _get_host_addresses = ice.get_host_addresses
 
 
 def self_test() -> None:
     """Raises RuntimeError when the installed aiortc is not the one this module was written against."""
-    missing = [name for name in (_EXTENSIONS_MAP, _RTT) if name not in _assigned_in(RTCRtpSender)]
-    missing += [name for name in ("_send_keyframe", "_handle_rtcp_packet") if not hasattr(RTCRtpSender, name)]
+    names = (_EXTENSIONS_MAP, _RTT, _LSR, _LSR_TIME, "_ssrc")
+    missing = [name for name in names if name not in _assigned_in(RTCRtpSender)]
+    hooks = ("_send_keyframe", "_handle_rtcp_packet", "_retransmit", "setTransport")
+    missing += [name for name in hooks if not hasattr(RTCRtpSender, name)]
+    missing += [name for name in ("_send_rtp",) if not hasattr(RTCDtlsTransport, name)]
     missing += [name for name in ("set", "configure") if not hasattr(rtp.HeaderExtensionsMap, name)]
     missing += [name for name in ("_codecs", "_headerExtensions") if name not in _assigned_in(RTCRtpTransceiver)]
     missing += [name for name in (_ICE_START,) if name not in _assigned_in(RTCIceTransport)]
@@ -108,6 +118,62 @@ def _ranked(codecs: Iterable[RTCRtpCodecParameters], codec: VideoCodec) -> list[
 def on_keyframe_request(sender: RTCRtpSender, call: Callable[[], None]) -> None:
     """Call on every PLI and FIR of the receiver."""
     sender._send_keyframe = call  # type: ignore[method-assign]
+
+
+def is_rtcp(data: bytes) -> bool:
+    """Whether a packet on an RTP transport is a report (RFC 5761)."""
+    return rtp.is_rtcp(data)
+
+
+def round_trip(sender: RTCRtpSender) -> float | None:
+    """The smoothed round trip in seconds, once a report has come."""
+    rtt: float | None = getattr(sender, _RTT)
+    return rtt
+
+
+def take_over_retransmission(
+    sender: RTCRtpSender, asked_for: Callable[[int], Awaitable[None]]
+) -> Callable[[int], Awaitable[None]]:
+    """Have `asked_for` called with each sequence number the receiver asks for; returns what sends it again."""
+    resend = sender._retransmit
+    sender._retransmit = asked_for  # type: ignore[method-assign, assignment]
+    return resend
+
+
+def on_feedback(
+    sender: RTCRtpSender, report: Callable[[float, float | None], None], estimate: Callable[[int], None]
+) -> None:
+    """Call `report` with the share lost and the round trip (s) of each report, `estimate` with each REMB (bit/s)."""
+    handle = sender._handle_rtcp_packet
+
+    async def handled(packet: rtp.AnyRtcpPacket) -> None:
+        match packet:
+            case rtp.RtcpRrPacket(reports=reports) | rtp.RtcpSrPacket(reports=reports):
+                for one in reports:
+                    if one.ssrc == sender._ssrc:
+                        report(one.fraction_lost / 256, _round_trip_of(sender, one))
+            case rtp.RtcpPsfbPacket(fmt=rtp.RTCP_PSFB_APP):
+                if (bitrate := _remb(packet.fci, sender._ssrc)) is not None:
+                    estimate(bitrate)
+        await handle(packet)
+
+    sender._handle_rtcp_packet = handled  # type: ignore[method-assign]
+
+
+def _round_trip_of(sender: RTCRtpSender, report: rtp.RtcpReceiverInfo) -> float | None:
+    """RFC 3550, section 6.4.1; only for the newest sender report."""
+    if not report.dlsr or report.lsr != getattr(sender, _LSR):
+        return None
+    rtt: float = time.time() - getattr(sender, _LSR_TIME) - report.dlsr / 65_536
+    return max(0.0, rtt)
+
+
+def _remb(fci: bytes, ssrc: int) -> int | None:
+    try:
+        bitrate, ssrcs = rtp.unpack_remb_fci(fci)
+    except ValueError:
+        return None
+    return int(bitrate) if ssrc in ssrcs else None
 
 
 def set_receiving(receiver: RTCRtpReceiver, enabled: bool) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from itertools import groupby, pairwise
+from pathlib import Path
 from typing import Any
 
 import httpx
-from scenario import CUT, CUT_AT, FRAMES_PER_CHUNK, LAST_CHUNK, OPENING, SHOT, SHOT_AT, Event, messages
+import pytest
+from scenario import CUT, CUT_AT, FRAMES_PER_CHUNK, LAST_CHUNK, OPENING, SHOT, SHOT_AT, WEBCAM_SIZE, Event, messages
 
+from cluster.media.recorder import SEGMENT_S
+from tests.support.films import play
 from tests.support.server import Server
 
 PROMPTS = [OPENING] * SHOT_AT + [SHOT] * (CUT_AT - SHOT_AT) + [CUT] * (LAST_CHUNK - CUT_AT)
@@ -77,6 +81,18 @@ def check_pictures(events: list[Event], *, missing: float) -> None:
     assert len(stamps) <= 1.25 * len(numbers), stamps
 
 
+def check_clips(events: list[Event], folder: Path) -> None:
+    """Both files play from a keyframe on without a picture missing, and hold what they say, to within a segment."""
+    told = [event["seconds"] for event in events if event["event"] == "clip"]
+    clip, recording = (play((folder / name).read_bytes()) for name in ("clip.mp4", "recording.mp4"))
+    for film, seconds in zip((clip, recording), told, strict=True):
+        assert film.keyframes[0]
+        assert film.numbers == list(range(film.numbers[0] or 0, (film.numbers[0] or 0) + len(film.numbers)))
+        assert seconds - 0.01 <= film.seconds < seconds + SEGMENT_S
+    assert told[0] == pytest.approx(1.0, abs=0.01)
+    assert recording.numbers[: len(clip.numbers)] == list(range(len(clip.numbers)))
+
+
 def check_session_is_over(server: Server, events: list[Event]) -> None:
     """Disconnecting deletes the session: it is closed, or no longer known."""
     session_id = next(event["session_id"] for event in events if event["event"] == "connected")
@@ -90,4 +106,5 @@ def check_echo(events: list[Event]) -> None:
         {"effect": "none", "intensity": 1},
         {"effect": "invert", "intensity": 1},
     ]
+    assert messages(events, "image_accepted") == [{"width": WEBCAM_SIZE[0], "height": WEBCAM_SIZE[1]}]
     assert all(event["size"] == [640, 480] for event in events if event["event"] == "frame")

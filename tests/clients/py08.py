@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import numpy as np
-from reactor_sdk import Reactor
+from reactor_sdk import Reactor, fetch_jwt_token
 from scenario import Log, frame_reader, main
 
 
@@ -19,6 +19,7 @@ class Python08:
     """The SDK; everything happens on the loop's thread."""
 
     def __init__(self, args: argparse.Namespace, log: Log) -> None:
+        self._args = args
         self._log = log
         self._look = frame_reader(args.model)
         self._reactor = Reactor(model_name=args.model, api_key=args.api_key, api_url=args.url)
@@ -42,9 +43,20 @@ class Python08:
         """Send a command; this protocol has no reply."""
         await self._reactor.send_command(command, data)
 
+    async def send_file(self, command: str, argument: str, data: bytes, name: str) -> None:
+        """No scenario of this client uploads."""
+        raise NotImplementedError
+
     async def publish(self) -> None:
         """No scenario of this client publishes."""
         raise NotImplementedError
+
+    async def clip(self, seconds: float | None) -> tuple[float, bytes]:
+        """Ask for a clip and download it; this version wants to be handed the token."""
+        asked = self._reactor.request_recording() if seconds is None else self._reactor.request_clip(seconds)
+        clip = await asked
+        jwt = await fetch_jwt_token(self._args.api_key, self._args.url)
+        return clip.end_marker - clip.start_marker, await self._reactor.download_clip_as_file(clip, jwt=jwt)
 
     async def disconnect(self) -> None:
         """Disconnect; deletes the session."""

@@ -44,6 +44,10 @@ class Python113:
         except ReactorError as error:
             raise ClientFailed(f"{command}: {error}") from error
 
+    async def send_file(self, command: str, argument: str, data: bytes, name: str) -> None:
+        """Upload a file and send a command with it; an error reply is a failure."""
+        await self.send(command, {argument: await self._reactor.upload_file(data, name=name)})
+
     async def publish(self) -> None:
         """Win the `webcam` slot and push the test picture into it until the end."""
         track = await self._reactor.track("webcam").publish()
@@ -56,6 +60,14 @@ class Python113:
                 await asyncio.sleep(1 / 24)
 
         self._camera = asyncio.create_task(push())
+
+    async def clip(self, seconds: float | None) -> tuple[float, bytes]:
+        """Ask for a clip and download it."""
+        asked = self._reactor.request_recording() if seconds is None else self._reactor.request_clip(seconds)
+        clip = await asked
+        data = await self._reactor.download(clip)
+        assert data is not None
+        return clip.end_marker - clip.start_marker, data
 
     async def disconnect(self) -> None:
         """Disconnect; deletes the session."""

@@ -6,6 +6,7 @@ takes `--url --api-key --model`, plays the scenario of that model and prints one
     {"event": "status", "status": "ready"}          {"event": "connected", "session_id": "…"}
     {"event": "sent", "command": "start"}           {"event": "message", "type": "state", "data": {…}}
     {"event": "frame", "n": 17, "size": [320, 192]} {"event": "error", "code": "…", "message": "…"}
+    {"event": "clip", "seconds": 2.4, "size": 41234}
     {"event": "done"}                               {"event": "failed", "waiting_for": "…", "reason": "…"}
 
 `n` is the number stamped into the picture, null where none can be read; pictures of `echo` carry `halves` instead, the
@@ -18,7 +19,9 @@ import argparse
 import asyncio
 import importlib.util
 import json
+import struct
 import sys
+import zlib
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -40,6 +43,8 @@ FRAMES_PER_CHUNK = 29
 DISCONNECT_S = 5
 WEBCAM_SIZE = (320, 240)
 """Width and height of the published test picture: its left half is white, its right half black."""
+STILL_NAME = "../../../tmp/still.png"
+"""Name of the uploaded test picture, the negative of the published one; a name is never a path."""
 
 
 class ClientFailed(Exception):
@@ -57,8 +62,16 @@ class Client(Protocol):
         """Send a command."""
         ...
 
+    async def send_file(self, command: str, argument: str, data: bytes, name: str) -> None:
+        """Upload a PNG, and send a command with it as the argument."""
+        ...
+
     async def publish(self) -> None:
         """Publish the test picture as `webcam`."""
+        ...
+
+    async def clip(self, seconds: float | None) -> tuple[float, bytes]:
+        """A clip of the last seconds, None is the whole recording: its length and its file. Not in every SDK."""
         ...
 
     async def disconnect(self) -> None:
@@ -121,11 +134,33 @@ async def storyboard(client: Client, log: Log) -> None:
     await log.until("the state after the reset", lambda events: not messages(events, "state")[-1]["started"])
 
 
+async def clips(client: Client, log: Log, folder: Path) -> None:
+    """A story of two chunks, while it goes on a clip of it, and paused the whole of it."""
+    log.write("connected", session_id=await client.connect())
+    await _send(client, log, "set_shot", {"prompt": OPENING})
+    await _send(client, log, "start", {})
+    await log.until("the second chunk's pictures", lambda events: _newest_stamp(events) >= FRAMES_PER_CHUNK + 12)
+    await _save_clip(client, log, 1.0, folder / "clip.mp4")
+    await _send(client, log, "pause", {})
+    await log.until("the pause", lambda events: bool(messages(events, "generation_paused")))
+    await _save_clip(client, log, None, folder / "recording.mp4")
+
+
+async def _save_clip(client: Client, log: Log, seconds: float | None, path: Path) -> None:
+    length, data = await client.clip(seconds)
+    await asyncio.to_thread(path.write_bytes, data)
+    log.write("clip", seconds=length, size=len(data))
+
+
 async def echo(client: Client, log: Log) -> None:
-    """Publish a picture, see it come back, invert it, see it come back inverted."""
+    """Upload a picture and see it; publish another, see it come back, invert it, see it come back inverted."""
     log.write("connected", session_id=await client.connect())
     await log.until("the effect in force", lambda events: bool(messages(events, "effect_changed")))
     await log.until("a picture", lambda events: any(e["event"] == "frame" for e in events))
+    log.write("sent", command="set_image")
+    await client.send_file("set_image", "image", _png(webcam_picture()[:, ::-1]), STILL_NAME)
+    await log.until("the picture's acceptance", lambda events: bool(messages(events, "image_accepted")))
+    await log.until("the uploaded picture", lambda events: _shows(events, left_is_white=False))
     await client.publish()
     await log.until("the published picture", lambda events: _shows(events, left_is_white=True))
     await _send(client, log, "set_effect", {"effect": "invert"})
@@ -184,6 +219,17 @@ def webcam_picture() -> np.ndarray:
     return picture
 
 
+def _png(rgb: np.ndarray) -> bytes:
+    """The PNG file of a uint8 [h, w, 3] picture."""
+    height, width, _ = rgb.shape
+    lines = b"".join(b"\0" + line.tobytes() for line in rgb)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+
+
 # --- the script -----------------------------------------------------------------------------------------------------
 
 
@@ -196,6 +242,7 @@ def main(open_client: OpenClient) -> None:
     parser.add_argument("--url", required=True, help="base URL of the server")
     parser.add_argument("--api-key", required=True)
     parser.add_argument("--model", required=True, choices=SCENARIOS)
+    parser.add_argument("--clips", type=Path, help="play the scenario of clips and write them into this folder")
     parser.add_argument("--limit", type=float, default=30.0, help="give up after this many seconds")
     args = parser.parse_args()
     sys.exit(asyncio.run(_play(args, open_client)))
@@ -207,7 +254,10 @@ async def _play(args: argparse.Namespace, open_client: OpenClient) -> int:
         async with open_client(args, log) as client:
             try:
                 async with asyncio.timeout(args.limit):
-                    await SCENARIOS[args.model](client, log)
+                    if args.clips is None:
+                        await SCENARIOS[args.model](client, log)
+                    else:
+                        await clips(client, log, args.clips)
             finally:  # also after a failure: the session would hold its worker for the next test
                 async with asyncio.timeout(DISCONNECT_S):
                     await client.disconnect()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import check_echo, check_messages, check_pictures, check_session_is_over
+from checks import check_clips, check_echo, check_messages, check_pictures, check_session_is_over
 
 from tests.support.server import Server
 
@@ -26,4 +26,10 @@ def test_plays_a_storyboard(server: Server, play: Any) -> None:
 def test_publishes_a_webcam_to_echo(server: Server, play: Any) -> None:
     events = play(COMMAND, "echo", [])
     check_echo(events)
+    check_session_is_over(server, events)
+
+
+def test_downloads_a_clip_and_the_recording(server: Server, play: Any, tmp_path: Path) -> None:
+    events = play([*COMMAND, "--clips", str(tmp_path)], "longlive-v2", [])
+    check_clips(events, tmp_path)
     check_session_is_over(server, events)

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import pytest
+from pydantic import Field
 
 from cluster import metrics
 from cluster.commands import RECORDER_DISABLED, Dispatch, Turn
 from longlive.director import LongLiveDirector
 from models import registry
 from models.contract import Command, CommandError, Geometry, Message, ModelSpec, Track, VideoFormat
+from models.files import Upload
 from wire import frames
 from wire.frames import Channel, CommandAccepted, Refused, UploadReference
-from wire.uploads import ReactorUploadReference
 
 pytestmark = pytest.mark.fast
 
-FILE = UploadReference("6f0b8a52-0000-4000-8000-000000000001", "dog.png", "image/png", 12)
+REFERENCE = UploadReference("6f0b8a52-0000-4000-8000-000000000001", "dog.gif", "image/gif", 99)
+FILE = Upload(REFERENCE.upload_id, "dog.png", "image/png", b"not a lie")
+NESTED = {"upload_id": "6f0b8a52-0000-4000-8000-000000000002", "name": "cat", "mime_type": "image/png", "size": 1}
+OTHER = Upload(str(NESTED["upload_id"]), "cat", "image/png", b"cat")
+FILES = {file.upload_id: file for file in (FILE, OTHER)}
 
 
 class SetImage(Command):
     """Take a picture."""
 
-    image: ReactorUploadReference
+    image: Upload
     strength: float = 1.0
+    more: list[Upload] = Field(default_factory=list)
 
 
 class ImageSet(Message):
@@ -113,8 +119,8 @@ def test_what_the_director_refuses_changes_nothing(dispatch, director):
         (command("set_seed", seed=-1), "seed"),
         (command("schedule_shot", prompt="x", at_session_chunk=1.5), "at_session_chunk"),
         (command("start", now=True), "now"),
-        (frames.Command("set_shot", {"prompt": "x"}, {"image": FILE}), "image"),
-        (frames.Command("set_shot", {}, {"prompt": FILE}), "prompt"),
+        (frames.Command("set_shot", {"prompt": "x"}, {"image": REFERENCE}), "image"),
+        (frames.Command("set_shot", {}, {"prompt": REFERENCE}), "prompt"),
     ],
 )
 def test_what_does_not_fit_the_schema_never_reaches_the_director(dispatch, director, message, reason):
@@ -160,16 +166,58 @@ def test_an_invalid_command_is_refused_under_its_request_id(dispatch):
 def test_files_are_arguments_of_commands_that_take_them():
     gallery = Gallery()
     dispatch = Dispatch(GALLERY, gallery)
-    turn = dispatch(frames.Command("set_image", {"strength": 0.5}, {"image": FILE}, "data_1"))
-    assert turn == Turn([ImageSet(name="dog.png")], CommandAccepted("data_1"), changed=True)
-    assert gallery.taken == [SetImage(image=FILE, strength=0.5)]
-    missing = dispatch(frames.Command("set_image", {"strength": 0.5}))
-    assert "image" in missing.reply.message
-    wrong = dispatch(frames.Command("set_image", {"image": "dog.png"}))
-    assert "image" in wrong.reply.message
-    unknown = dispatch(frames.Command("set_image", {}, {"image": FILE, "mask": FILE}))
-    assert "mask" in unknown.reply.message
-    assert len(gallery.taken) == 1
+    said = frames.Command("set_image", {"strength": 0.5, "more": [NESTED]}, {"image": REFERENCE}, "data_1")
+    assert dispatch.files(said) == (FILE.upload_id, OTHER.upload_id)
+    assert gallery.taken == [], "nothing has been handled yet"
+    assert dispatch(said, FILES) == Turn([ImageSet(name="dog.png")], CommandAccepted("data_1"), changed=True)
+    assert gallery.taken == [SetImage(image=FILE, strength=0.5, more=[OTHER])]
+    assert gallery.taken[0].image.data == b"not a lie", "the bytes and what they are, not what was said of them"
+
+
+def test_a_file_is_needed_once_however_often_it_is_named():
+    said = frames.Command(
+        "set_image", {"more": [NESTED, NESTED]}, {"image": UploadReference(OTHER.upload_id, "", "", 0)}
+    )
+    assert Dispatch(GALLERY, Gallery()).files(said) == (OTHER.upload_id,)
+
+
+@pytest.mark.parametrize(
+    ("data", "uploads", "reason"),
+    [
+        ({"strength": 0.5}, {}, "image"),
+        ({"image": "dog.png"}, {}, "image"),
+        ({"image": {"name": "dog.png"}}, {}, "image"),
+        ({"image": {"upload_id": 7}}, {}, "image"),
+        ({"more": NESTED}, {"image": REFERENCE}, "more"),
+        ({"strength": "high"}, {"image": REFERENCE}, "strength"),
+        ({}, {"image": REFERENCE, "mask": REFERENCE}, "mask"),
+    ],
+)
+def test_no_file_is_fetched_for_a_command_that_does_not_fit(data, uploads, reason):
+    gallery = Gallery()
+    dispatch = Dispatch(GALLERY, gallery)
+    said = frames.Command("set_image", data, uploads)
+    assert dispatch.files(said) == ()
+    assert reason in dispatch(said).reply.message
+    assert gallery.taken == []
+
+
+def test_commands_without_files_need_none(dispatch):
+    assert dispatch.files(command("set_shot", prompt=NESTED)) == ()
+    assert dispatch.files(command("teleport")) == ()
+
+
+def test_a_file_is_a_reference_in_the_schema_and_in_json():
+    document = Dispatch(GALLERY, Gallery())(frames.RequestSchema()).reply.openapi
+    (schema,) = document["paths"]["/events/set_image"]["post"]["requestBody"]["content"].values()
+    reference = {"$ref": "#/components/schemas/ReactorUploadReference"}
+    assert schema["schema"]["properties"]["image"] == reference
+    assert schema["schema"]["properties"]["more"]["items"] == reference
+    assert schema["schema"]["required"] == ["image"]
+    command = SetImage(image=FILE)
+    expected = {"upload_id": FILE.upload_id, "name": "dog.png", "mime_type": "image/png", "size": 9}
+    assert command.model_dump(mode="json")["image"] == expected
+    assert "lie" not in repr(command), "bytes are not for logs"
 
 
 @pytest.mark.parametrize("request_id", [None, "ctrl_1"])

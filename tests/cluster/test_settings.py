@@ -80,10 +80,10 @@ def test_arguments_are_checked_the_same():
 
 def test_secrets_do_not_show(monkeypatch):
     monkeypatch.setenv("LLC_API_KEYS", "rk_hidden")
-    monkeypatch.setenv("LLC_JWT_SECRET", "jwt_hidden")
-    monkeypatch.setenv("LLC_TURN__SECRET", "turn_hidden")
+    monkeypatch.setenv("LLC_JWT_SECRET", "jwt_hidden_and_long_enough_to_sign")
+    monkeypatch.setenv("LLC_TURN__SECRET", "turn_hidden_and_long_enough_to_be_one")
     settings = Settings()
-    assert settings.turn.secret.get_secret_value() == "turn_hidden"
+    assert settings.turn.secret.get_secret_value() == "turn_hidden_and_long_enough_to_be_one"
     for shown in (repr(settings), str(settings), settings.model_dump_json()):
         assert "hidden" not in shown
 

@@ -48,9 +48,10 @@ async def test_options_without_an_origin_is_answered_too(http: httpx.AsyncClient
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 200),
+        ("GET", "/", 307),
+        ("GET", "/studio", 200),
         ("GET", "/health", 200),
-        ("GET", "/static/page.js", 200),
+        ("GET", "/static/studio/main.js", 200),
         ("POST", "/tokens", 401),
         ("GET", SESSION, 401),
         ("GET", "/nowhere", 404),

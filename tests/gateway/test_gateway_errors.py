@@ -175,7 +175,7 @@ async def test_the_largest_body_is_read(http: httpx.AsyncClient, auth: dict[str,
         ("DELETE", "/", 405, "method_not_allowed"),
         ("GET", "/static/../app.py", 404, "not_found"),
         ("GET", "/static/%2e%2e/app.py", 404, "not_found"),
-        ("POST", "/static/page.js", 405, "method_not_allowed"),
+        ("POST", "/static/studio/main.js", 405, "method_not_allowed"),
     ],
 )
 async def test_unknown_paths_and_methods(

@@ -40,6 +40,7 @@ async def test_health_and_readiness(http: httpx.AsyncClient, cluster: ClusterCli
         "ready": True,
         "checks": {"redis": True, "allocator": True},
         "models": cluster.models(),
+        "recording": False,
     }
 
 
@@ -103,25 +104,35 @@ async def test_the_docs_page(http: httpx.AsyncClient) -> None:
 
 
 async def test_the_page_and_everything_it_names_is_served(http: httpx.AsyncClient) -> None:
-    page = await http.get("/")
+    page = await http.get("/studio")
     assert page.status_code == 200
     assert page.headers["Content-Type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["Content-Security-Policy"]
     assert not re.search(r"https?://", page.text), "nothing is fetched from elsewhere"
     for path in re.findall(r'(?:src|href)="(static/[^"]+)"', page.text):
         assert (await http.get(path)).status_code == 200
-    assert (await http.head("/")).status_code == 200
+    assert (await http.head("/studio")).status_code == 200
+
+
+async def test_the_front_door_leads_to_the_page_under_any_prefix(http: httpx.AsyncClient) -> None:
+    for answer in (await http.get("/"), await http.head("/")):
+        assert answer.status_code == 307
+        assert answer.headers["Location"] == "studio"
 
 
 TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".html": "text/html"}
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in STATIC.iterdir()))
+FILES = sorted(str(path.relative_to(STATIC)) for path in STATIC.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("name", FILES)
 async def test_static_files_have_their_type_and_local_imports(http: httpx.AsyncClient, name: str) -> None:
     answer = await http.get(f"/static/{name}")
     assert answer.status_code == 200
     assert answer.headers["Content-Type"].split(";")[0] == TYPES[name[name.rindex(".") :]]
     assert answer.headers["Cache-Control"] == "no-cache"
     for module in re.findall(r'from "([^"]+)"', answer.text):
-        assert module.startswith("./")
-        assert (STATIC / module).is_file()
+        assert module.startswith(("./", "../"))
+        assert (STATIC / name).parent.joinpath(module).resolve().is_relative_to(STATIC)
+        assert (STATIC / name).parent.joinpath(module).is_file()

@@ -103,3 +103,26 @@ def test_the_rate_scales_with_pixels_per_second_and_has_a_floor() -> None:
     assert VideoShape.of(1280, 704, 24, settings).bitrate == 4_000_000
     assert VideoShape.of(1280, 704, 12, settings).bitrate == 2_000_000
     assert VideoShape.of(320, 176, 24, settings).bitrate == 600_000
+
+
+@codecs
+async def test_the_rate_can_be_changed_while_encoding(codec: VideoCodec) -> None:
+    shape = VideoShape(320, 176, 24, 1_600_000, 100_000)
+    grain = np.random.default_rng(0).integers(0, 100, (12, 176, 320, 3), dtype=np.uint8)
+    packets: asyncio.Queue[av.Packet] = asyncio.Queue()
+
+    def take(_: Encoder, job: Job, packet: av.Packet | None) -> None:
+        assert packet is not None
+        packets.put_nowait(packet)
+
+    encoder = Encoder(codec, shape, "test", take)
+    rates = []
+    for bitrate in (1_600_000, 500_000, 1_200_000):
+        encoder.bitrate = bitrate
+        for n in range(96):
+            encoder.submit(Job(grain[n % 12], n, False))
+        sizes = [(await packets.get()).size for _ in range(96)]
+        rates.append(sum(sizes[48:]) * 8 / 2 / bitrate)
+    encoder.stop()
+    await encoder.join()
+    assert rates == pytest.approx([1, 1, 1], abs=0.25)

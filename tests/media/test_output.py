@@ -13,7 +13,7 @@ from aiortc.mediastreams import MediaStreamError
 
 from cluster.media.feed import KEYFRAME_SPACING_S
 from cluster.media.output import AudioOutput, VideoCodec, VideoOutput
-from cluster.media.track import MAX_BEHIND, PacketTrack
+from cluster.media.track import FAR_BEHIND_S, MAX_BEHIND_S, PacketTrack
 from cluster.settings import MediaSettings
 from tests.support.blocks import pictures
 from tests.support.clock import FakeClock
@@ -132,11 +132,11 @@ async def test_a_slow_viewer_skips_to_a_keyframe_and_stalls_nobody(output: Video
     quick, slow = output.viewer(VideoCodec.H264), output.viewer(VideoCodec.H264)
     quick.resume()
     slow.resume()
-    count = 3 * MAX_BEHIND
+    count = round(1.5 * FAR_BEHIND_S * FPS)
     reading = asyncio.create_task(read(quick, count))
     output.push(pictures(0, 1).repeat(count, axis=0))
     assert len(await reading) == count
-    assert output.stats.viewer_drops >= MAX_BEHIND
+    assert output.stats.viewer_drops >= MAX_BEHIND_S * FPS
     async with asyncio.timeout(20):
         assert (await slow.recv()).is_keyframe
 

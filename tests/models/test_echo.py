@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import get_args
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
-from models.contract import ChunkResult
+from models.contract import ChunkResult, CommandError
 from models.echo import (
     FORMAT,
+    MAX_STILL_BYTES,
     EchoDirector,
     EchoStream,
     Effect,
     EffectChanged,
+    ImageAccepted,
     SetEffect,
+    SetImage,
     SetIntensity,
     apply_effect,
     colour_wheel,
     fit,
     model,
 )
+from models.files import Upload
 from models.media import AudioSamples, Inputs, VideoFrames
 
 pytestmark = pytest.mark.fast
@@ -133,6 +139,50 @@ def test_a_snapshot_carries_the_effect_and_nonsense_changes_nothing():
     assert other.snapshot() == director.snapshot()
 
 
+def still(rgb: np.ndarray, **more: object) -> SetImage:
+    file = BytesIO()
+    Image.fromarray(rgb).save(file, "PNG", **more)
+    return SetImage(image=Upload("u", "../../still.png", "image/png", file.getvalue()))
+
+
+def test_a_still_picture_stands_in_for_the_webcam():
+    director, stream = EchoDirector(), EchoStream()
+    picture = halves(10, 240)
+    assert director.handle(still(picture)) == [ImageAccepted(width=FORMAT.width, height=FORMAT.height)]
+
+    def shown(inputs: Inputs) -> np.ndarray:
+        stream.prepare(director.begin_chunk())
+        return next(stream.decode(stream.generate(inputs))).rgb[0]
+
+    assert np.array_equal(shown({}), picture)
+    assert np.array_equal(shown(webcam(halves(0, 0))), halves(0, 0))
+    assert np.array_equal(shown({}), picture)
+    director.handle(still(halves(240, 10)))
+    director.handle(SetEffect(effect="invert"))
+    assert np.array_equal(shown({}), halves(15, 245))
+
+
+@pytest.mark.parametrize("data", [b"", b"words", b"\x89PNG\r\n\x1a\n", bytes(MAX_STILL_BYTES + 1)])
+def test_a_file_that_will_not_do_is_refused_and_the_picture_stays(data: bytes):
+    director = EchoDirector()
+    director.handle(still(halves(10, 240)))
+    before = director.snapshot()
+    (message,) = director.handle(SetImage(image=Upload("u", "a.png", "image/png", data)))
+    assert isinstance(message, CommandError)
+    assert message.reason.startswith("image ")
+    assert director.snapshot() == before
+
+
+def test_a_still_picture_outlives_the_worker():
+    director, other = EchoDirector(), EchoDirector()
+    director.handle(still(halves(10, 240)))
+    other.restore(director.snapshot())
+    assert np.array_equal(chunk(other, {})[0].rgb[0], halves(10, 240))
+    for image in ("%%%", "AAAA"):
+        with pytest.raises(ValueError, match="not a snapshot"):
+            other.restore(director.snapshot() | {"image": image})
+
+
 def test_the_spec_is_what_client_test_suites_ask_for():
     spec = model("tiny").spec
     assert [(t.name, t.kind, t.direction) for t in spec.tracks] == [
@@ -141,4 +191,4 @@ def test_the_spec_is_what_client_test_suites_ask_for():
         ("main_video", "video", "out"),
         ("main_audio", "audio", "out"),
     ]
-    assert set(spec.command_types()) == {"set_effect", "set_intensity"}
+    assert set(spec.command_types()) == {"set_effect", "set_intensity", "set_image"}

@@ -101,11 +101,12 @@ class RtcClient:
         network: BadNetwork | None = None,
         client_info: ClientInfo | None = None,
         mapping: bool = True,
+        configuration: RTCConfiguration | None = None,
     ) -> None:
         self._client_info = client_info or ClientInfo(sdk_type="js", sdk_version="2.12.3")
         self._mapping = mapping
         self._network = network
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.pc = RTCPeerConnection(configuration or RTCConfiguration(iceServers=[]))
         self.messages: list[tuple[str, Any]] = []
         self.raw: list[str | bytes] = []
         self._arrived = asyncio.Event()
@@ -163,9 +164,12 @@ class RtcClient:
     def send(self, channel: str, payload: str | bytes) -> None:
         self._channels[channel].send(payload)
 
-    def command(self, name: str, data: Mapping[str, Any] | None = None) -> None:
-        document = {"scope": "application", "data": {"type": name, "data": dict(data or {})}}
-        self.send("data", json.dumps(document))
+    def command(
+        self, name: str, data: Mapping[str, Any] | None = None, uploads: Mapping[str, Any] | None = None
+    ) -> None:
+        """Send a command; `uploads` are references by argument."""
+        inner = {"type": name, "data": dict(data or {})} | ({"uploads": dict(uploads)} if uploads else {})
+        self.send("data", json.dumps({"scope": "application", "data": inner}))
 
     def ping(self) -> None:
         self.send("data", json.dumps({"scope": "runtime", "data": {"type": "ping", "data": {}}}))

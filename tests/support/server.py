@@ -35,7 +35,7 @@ class Server:
 
     @classmethod
     @contextmanager
-    def start(cls, pools: Sequence[Mapping[str, object]] = POOLS) -> Iterator[Server]:
+    def start(cls, pools: Sequence[Mapping[str, object]] = POOLS, keep: str = "clips") -> Iterator[Server]:
         """Start it, wait until it is ready, and end it with all its processes."""
         port = free_port()
         log = Path(f"/tmp/llc-test-server-{port}.log")
@@ -44,6 +44,7 @@ class Server:
             "LLC_API_KEYS": KEY,
             "LLC_POOLS": json.dumps(list(pools)),
             "LLC_METRICS_PORT": "19400",
+            "LLC_RECORDING__KEEP": keep,
         }
         with log.open("wb") as sink:
             process = subprocess.Popen(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from wire import (
     MAX_FRAME_BYTES,
@@ -17,7 +17,6 @@ from wire import (
     V1,
     Channel,
     Frame,
-    ReactorUploadReference,
     UploadReference,
     arguments,
     capabilities,
@@ -63,11 +62,14 @@ class SetSeed(Strict):
     scale: Literal["off", "2x"] = "off"
 
 
+File = Annotated[UploadReference, WithJsonSchema(UPLOAD_SCHEMA)]
+
+
 class SetImage(Strict):
     """Set the image."""
 
-    image: Annotated[ReactorUploadReference, Field(description="The picture")]
-    mask: ReactorUploadReference | None = None
+    image: Annotated[File, Field(description="The picture")]
+    mask: File | None = None
 
 
 class Scheduled(Strict):

@@ -70,6 +70,10 @@ class Js290:
         """Send a command; this protocol has no reply."""
         await self._call("send", command, data)
 
+    async def send_file(self, command: str, argument: str, data: bytes, name: str) -> None:
+        """Upload a PNG and send a command with it."""
+        await self._call("sendFile", command, argument, base64.b64encode(data).decode(), name)
+
     async def publish(self) -> None:
         """Publish the fake webcam."""
         await self._call("publish")

@@ -48,6 +48,12 @@ window.client = {
 
   send: (command, data) => reactor.sendCommand(command, data),
 
+  async sendFile(command, argument, base64, name) {
+    const bytes = Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
+    const reference = await reactor.uploadFile(new File([bytes], name, { type: "image/png" }));
+    await reactor.sendCommand(command, { [argument]: reference });
+  },
+
   async publish() {
     const stream = await navigator.mediaDevices.getUserMedia({ video: true });
     await reactor.publishTrack("webcam", stream.getVideoTracks()[0]);

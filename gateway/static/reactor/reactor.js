@@ -1,63 +1,26 @@
-// A small client of the wire: tokens, sessions, signalling, and the v0 (JSON) data channels.
+// A small client of the wire: sessions, signalling, and the v0 (JSON) data channels.
 //
 // const reactor = new Reactor({ onStatus, onSession, onTrack, onMessage, onError });
 // await reactor.connect({ model: "longlive-v2", token });    // resolves once frames can flow
 // reactor.send("set_shot", { prompt: "a red dune" });
 // await reactor.disconnect();
 
+import { fetchClip } from "./clips.js";
+import { ApiError, call, sleep } from "./http.js";
+import { VideoMeter } from "./stats.js";
+import { untilReady } from "./waiting.js";
+
 const CLIENT = { sdk_type: "page", sdk_version: "0.1.0" };
 const API_HEADERS = { "Reactor-API-Version": "1", "Reactor-API-Accept-Version": "1" };
 const WEBRTC_HEADERS = { "Reactor-WebRTC-Version": "1.0" };
 const PING_MS = 5000;             // the server drops a connection that is silent for 20 s
-const POLL_FIRST_MS = 150;
-const POLL_MAX_MS = 2000;
+const ANSWER_RETRY_MS = 150;
 const TRICKLE_MS = 25;
 const CONNECT_MS = 20000;         // from the answer to open channels
 const LOST_MS = 1500;             // how long "disconnected" may last before a new peer is made
 const REJOIN_MS = 60000;          // how long a session is followed to another worker
 const REJOIN_PAUSE_MS = 500;
-const OVER = ["CLOSED", "INACTIVE"];
-
-/** An answer that is not the expected one. `code` is the server's stable code. */
-export class ApiError extends Error {
-  constructor(status, code, detail) {
-    super(detail || `HTTP ${status}`);
-    this.status = status;
-    this.code = code;
-  }
-}
-
-async function call(path, { method = "GET", headers = {}, body, signal, keepalive } = {}) {
-  const sent = body === undefined ? headers : { ...headers, "Content-Type": "application/json" };
-  const response = await fetch(path, {
-    method, headers: sent, signal, keepalive, body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  const text = await response.text();
-  let answer = null;
-  try {
-    answer = text ? JSON.parse(text) : null;
-  } catch {
-    answer = { detail: text.slice(0, 200) };   // a proxy's own page
-  }
-  if (!response.ok) throw new ApiError(response.status, answer?.code, answer?.detail);
-  return { status: response.status, body: answer };
-}
-
-/** Trade an API key for a token. */
-export async function mintToken(apiKey) {
-  return (await call("tokens", { method: "POST", headers: { "Reactor-API-Key": apiKey } })).body.jwt;
-}
-
-/** `{ready, models}` of the cluster, also while it is not ready. */
-export async function readiness() {
-  const response = await fetch("ready");
-  return response.json();
-}
-
-/** The OpenAPI document of a model's commands and messages. */
-export async function modelSchema(model) {
-  return (await call(`schema?model=${encodeURIComponent(model)}`)).body;
-}
+const REPLY_MS = 10000;
 
 export class Reactor {
   #handlers;
@@ -66,6 +29,9 @@ export class Reactor {
   #peer = null;
   #data = null;
   #ping = 0;
+  #meter = null;
+  #clipWaiters = [];              // replies carry no id: they come in the order of the requests
+  #own = false;                   // we opened the session, so leaving closes it
   sessionId = null;
 
   /** Handlers: onStatus(name), onSession(session), onTrack(MediaStreamTrack), onMessage({type, data}), onError(Error). */
@@ -73,17 +39,18 @@ export class Reactor {
     this.#handlers = handlers;
   }
 
-  /** Open a session and connect to it. Rejects if that fails for good; a peer lost later is replaced by itself. */
-  async connect({ model, token }) {
+  /**
+   * Open a session of `model`, or join the one of `sessionId`, and connect to it. Rejects if that fails for good; a
+   * peer lost later is replaced by itself.
+   */
+  async connect({ model, sessionId = null, token }) {
     this.#token = token;
     this.#abort = new AbortController();
+    this.#own = sessionId === null;
     const { signal } = this.#abort;
     try {
       this.#status("creating");
-      const created = await this.#api("", {
-        method: "POST", body: { model: { name: model }, client_info: CLIENT, supported_transports: [{ protocol: "webrtc", version: "1.0" }] },
-      });
-      this.sessionId = created.body.session_id;
+      this.sessionId = sessionId ?? (await this.#create(model));
       await this.#join(signal);
     } catch (error) {
       await this.#giveUp(error);
@@ -96,14 +63,21 @@ export class Reactor {
     return this.#frame({ scope: "application", data: { type, data } });
   }
 
-  /** Close the session. `leaving` lets the request outlive the page. */
+  /** The last `seconds` of the session as an MP4 file (Blob). */
+  async clip(seconds) {
+    const { signal } = this.#abort;
+    const ready = await this.#reply({ type: "requestClip", data: { duration_seconds: seconds } }, signal);
+    return fetchClip(ready, { headers: this.#headers(API_HEADERS), signal });
+  }
+
+  /** Leave; a session of our own is closed. `leaving` lets the request outlive the page. */
   async disconnect({ leaving = false } = {}) {
     const sessionId = this.sessionId;
     this.sessionId = null;
     this.#abort?.abort();
     this.#dropPeer();
     this.#status("idle");
-    if (!sessionId) return;
+    if (!sessionId || !this.#own) return;
     try {
       await call(`sessions/${sessionId}`, { method: "DELETE", headers: this.#headers(API_HEADERS), keepalive: leaving });
     } catch (error) {
@@ -111,39 +85,31 @@ export class Reactor {
     }
   }
 
-  /** Counters of the inbound video: {frames, width, height, rttMs}. */
+  /** Figures of the inbound video since the last call (`VideoMeter.read`); null without a peer. */
   async videoStats() {
-    const found = { frames: 0, width: 0, height: 0, rttMs: null };
-    if (!this.#peer) return found;
-    for (const report of (await this.#peer.getStats()).values()) {
-      if (report.type === "inbound-rtp" && report.kind === "video") {
-        Object.assign(found, { frames: report.framesDecoded ?? 0, width: report.frameWidth ?? 0, height: report.frameHeight ?? 0 });
-      } else if (report.type === "candidate-pair" && report.nominated && report.currentRoundTripTime !== undefined) {
-        found.rttMs = Math.round(report.currentRoundTripTime * 1000);
-      }
-    }
-    return found;
+    return this.#meter?.read() ?? null;
   }
 
   // --- session ------------------------------------------------------------------------------------------------------
 
+  async #create(model) {
+    const body = { model: { name: model }, client_info: CLIENT, supported_transports: [{ protocol: "webrtc", version: "1.0" }] };
+    return (await this.#api("", { method: "POST", body })).body.session_id;
+  }
+
   async #join(signal) {
-    const session = await this.#untilReady(signal);
+    const session = await untilReady(`sessions/${this.sessionId}`, {
+      headers: this.#headers(API_HEADERS), signal, onSession: (seen) => this.#waiting(seen),
+    });
     this.#status("connecting");
     await this.#openPeer(session, signal);
     this.#status("live");
     this.#handlers.onSession?.((await this.#api(`/${this.sessionId}`, { signal })).body);
   }
 
-  async #untilReady(signal) {
-    for (let wait = POLL_FIRST_MS; ; wait = Math.min(wait * 1.5, POLL_MAX_MS)) {
-      const session = (await this.#api(`/${this.sessionId}`, { signal })).body;
-      this.#handlers.onSession?.(session);
-      if (OVER.includes(session.state)) throw new ApiError(0, "session_over", "the session is over");
-      if (session.capabilities && session.selected_transport) return session;
-      this.#status(session.queue ? "queued" : "waiting");
-      await sleep(wait, signal);
-    }
+  #waiting(session) {
+    if (!session.capabilities) this.#status(session.queue ? "queued" : "waiting");
+    this.#handlers.onSession?.(session);
   }
 
   /** The worker or the path to it is gone. The session moves to another worker by itself; follow it there. */
@@ -183,6 +149,7 @@ export class Reactor {
     ]);
     const path = `/connections/${connection.body.connection_id}`;
     const peer = this.#peer = new RTCPeerConnection({ iceServers: ice.body.ice_servers.map(iceServer), bundlePolicy: "max-bundle" });
+    this.#meter = new VideoMeter(peer);
     const control = peer.createDataChannel("control");
     const data = this.#data = peer.createDataChannel("data");
     const tracks = session.capabilities.tracks.filter((track) => track.direction === "recvonly");
@@ -209,7 +176,7 @@ export class Reactor {
     while (Date.now() < until) {
       const { status, body } = await this.#transport(`${path}/sdp_params`, { signal });   // held by the server
       if (status === 200) return body.sdp_answer;
-      await sleep(POLL_FIRST_MS, signal);
+      await sleep(ANSWER_RETRY_MS, signal);
     }
     throw new ApiError(0, "no_answer", "the worker did not answer the offer");
   }
@@ -266,8 +233,9 @@ export class Reactor {
 
   #dropPeer() {
     clearInterval(this.#ping);
+    this.#clipWaiters = [];                     // their replies went down with the channel
     const peer = this.#peer;
-    this.#peer = this.#data = null;             // first, so that its last events find it replaced
+    this.#peer = this.#data = this.#meter = null;   // first, so that its last events find it replaced
     peer?.close();
   }
 
@@ -288,7 +256,22 @@ export class Reactor {
     }
     const { scope = "application", data = message } = message;
     if (scope === "runtime" && data.type === "sessionEnded") this.#ended(data.data?.reason);
+    else if (scope === "runtime" && ["clipReady", "clipFailed"].includes(data.type)) this.#clipWaiters.shift()?.(data);
     else this.#handlers.onMessage?.({ scope, type: data.type, data: data.data ?? {} });
+  }
+
+  #reply(request, signal) {
+    return new Promise((resolve, reject) => {
+      const late = () => reject(new ApiError(0, "no_reply", "the worker did not answer"));
+      const timer = setTimeout(late, REPLY_MS);
+      signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+      this.#clipWaiters.push(({ type, data }) => {
+        clearTimeout(timer);
+        if (type === "clipReady") resolve(data);
+        else reject(new ApiError(0, "clip_failed", data.reason));
+      });
+      if (!this.#frame({ scope: "runtime", data: request })) late();
+    });
   }
 
   async #ended(reason) {
@@ -322,11 +305,4 @@ function iceServer({ uris, credentials }) {
 /** Whether asking again may help: the session is on its way to a worker, or a proxy was in between. */
 function mayPass(error) {
   return [409, 502, 503, 504].includes(error.status) || ["no_answer", "no_connection"].includes(error.code) || error instanceof TypeError;
-}
-
-function sleep(ms, signal) {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => { clearTimeout(timer); reject(signal.reason); }, { once: true });
-  });
 }

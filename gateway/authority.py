@@ -1,0 +1,83 @@
+"""Signs this cluster's tokens, and verifies them and those of the issuers in the settings.
+
+A token's `iss` and `kid`, which anybody may have written, choose among keys that are known beforehand. The key fixes
+the algorithm, so neither `none`, nor HS256 under a public key, nor a key that a token brings along is ever tried.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import jwt
+
+from cluster.settings import Settings
+from gateway.claims import REQUIRED, UNREADABLE, Claims, issuer, payload_of, read, unverified
+from gateway.errors import InvalidToken
+from gateway.issuers import Issuer
+from gateway.signing import OwnKeys, VerifyKey
+
+
+class Authority:
+    """One per app. `jwt_secret` gives the HS256 secret of this cluster; `monotonic` times the issuers' keys."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        jwt_secret: Callable[[], Awaitable[str]],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster = settings.cluster
+        self._own = OwnKeys(settings.auth, jwt_secret)
+        self._issuers = {
+            each.issuer: Issuer(each, settings.auth.jwks_ttl_s, monotonic) for each in settings.auth.issuers
+        }
+
+    async def sign(self, claims: Claims) -> str:
+        """The JWT of `claims`."""
+        return await self._own.sign(payload_of(claims, self._cluster))
+
+    async def verify(self, token: str) -> Claims:
+        """The claims of a good token. Raises `TokenExpired`, `InvalidToken`, `Unavailable` (an issuer's keys)."""
+        outside = unverified(token)
+        own = outside.issuer == issuer(self._cluster)
+        if own:
+            keys, audience = await self._own.candidates(outside.kid), None
+        elif outside.issuer in self._issuers:
+            trusted = self._issuers[outside.issuer]
+            keys, audience = await trusted.candidates(outside.kid), trusted.settings.audience
+        else:
+            raise InvalidToken(UNREADABLE)
+        payload = _decode(token, keys, outside.issuer, audience)
+        return read(payload, own=own, now=time.time())
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys of this cluster's own tokens as a JWK set."""
+        return self._own.jwks()
+
+
+def _decode(token: str, keys: list[VerifyKey], iss: str, audience: str | None) -> dict[str, Any]:
+    """The payload, signed by one of `keys`. An audience of None refuses tokens that are meant for one."""
+    for each in keys:
+        try:
+            return jwt.decode(
+                token,
+                each.key,
+                algorithms=[each.algorithm],
+                issuer=iss,
+                audience=audience,
+                options={
+                    "require": REQUIRED,
+                    "enforce_minimum_key_length": True,
+                    # times are compared by `claims.read`, with a skew for beginnings only
+                    "verify_exp": False,
+                    "verify_nbf": False,
+                    "verify_iat": False,
+                },
+            )
+        except jwt.InvalidSignatureError:
+            continue
+        except jwt.PyJWTError:
+            break
+    raise InvalidToken(UNREADABLE)

@@ -1,0 +1,84 @@
+"""Networks of a test's own: Linux network namespaces, joined by wires, with no route that is not given here.
+
+Needs iproute2 and the right to make namespaces (root); `NoNamespaces` says that it is missing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class NoNamespaces(Exception):
+    """This machine does not let us make network namespaces."""
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """One network. Sockets belong to the namespace that their thread is in when they are made."""
+
+    name: str
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Runs a command in it."""
+        return ("ip", "netns", "exec", self.name)
+
+    def enter(self) -> None:
+        """Move this thread into it."""
+        _move(f"/run/netns/{self.name}")
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """This thread is in it, and then back where it was."""
+        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        try:
+            self.enter()
+            yield
+        finally:
+            _move(f"/proc/self/fd/{home}")
+            os.close(home)
+
+
+def _move(path: str) -> None:
+    namespace = os.open(path, os.O_RDONLY)
+    try:
+        if _libc.setns(namespace, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"setns: {path}")
+    finally:
+        os.close(namespace)
+
+
+@contextmanager
+def namespaces(*names: str) -> Iterator[list[Namespace]]:
+    """New networks, each with its loopback alone. Raises NoNamespaces."""
+    made = [Namespace(f"llc-{os.getpid()}-{name}") for name in names]
+    with ExitStack() as stack:
+        for each in made:
+            try:
+                _ip("netns", "add", each.name)
+            except (OSError, subprocess.CalledProcessError) as error:
+                raise NoNamespaces(str(error)) from error
+            stack.callback(_ip, "netns", "delete", each.name)
+            _ip("-netns", each.name, "link", "set", "lo", "up")
+        yield made
+
+
+def wire(one: Namespace, one_address: str, other: Namespace, other_address: str) -> None:
+    """Join two networks. The addresses have their network's length: `198.51.100.1/24`."""
+    near, far = f"to-{other.name[-8:]}", f"to-{one.name[-8:]}"
+    _ip("-netns", one.name, "link", "add", "name", near, "type", "veth", "peer", "name", far, "netns", other.name)
+    for each, end, address in ((one, near, one_address), (other, far, other_address)):
+        _ip("-netns", each.name, "address", "add", address, "dev", end)
+        _ip("-netns", each.name, "link", "set", end, "up")
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True, capture_output=True)
