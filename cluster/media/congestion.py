@@ -17,8 +17,11 @@ LOWEST = 100_000
 """The target is never below this, in bit/s."""
 CLEAN_LOSS = 0.02
 HEAVY_LOSS = 0.10
-BURST_WINDOW_S, BURST_PACKETS = 0.5, 10
-"""A burst of loss is heavy loss, of at least so many packets, within this time."""
+BURST_WINDOW_S, BURST_PACKETS, BURST_LOSS = 0.5, 10, 0.2
+"""A burst of loss is at least so many packets and this share of them within this time; packets that only overtook each
+other are asked for, too."""
+STARVING_LOSS = 0.25
+"""Losing this much at the floor means that the way does not carry it, whether or not a queue can be seen."""
 REMB_MARGIN = 0.92
 APP_LIMITED = 0.6
 """Sending less than this share of the target says nothing about the target."""
@@ -77,9 +80,9 @@ class RateControl:
         self._retry_at: float | None = None
 
     def begin(self, target: int) -> None:
-        """Start from what is sent to others already if that is more, as long as nothing has been reported."""
+        """Start from the first guess, or from what is sent already if that is more, until something is reported."""
         if not self.heard:
-            self.target = max(self.target, target)
+            self.target = max(min(START, self.ceiling), target)
 
     def sent(self, size: int) -> None:
         """Count a packet that has left, of `size` bytes."""
@@ -94,7 +97,7 @@ class RateControl:
         now = self._clock()
         self._burst.lost += packets
         share = self._burst.lost / max(1, self._burst.packets)
-        heavy = self._burst.lost >= BURST_PACKETS and share > HEAVY_LOSS
+        heavy = self._burst.lost >= BURST_PACKETS and share > BURST_LOSS
         full = heavy and now - self._lowered_at > 2 * BURST_WINDOW_S
         if full:
             rate = self._burst.bytes * 8 / max(BURST_WINDOW_S / 2, now - self._burst.since)
@@ -131,9 +134,12 @@ class RateControl:
             return
         self._rate = self._sent_bytes * 8 / elapsed
         self._sent_bytes, self._since = 0, now
+        queues = self._queues(rtt)
         if fraction_lost > HEAVY_LOSS:
+            if self.target <= self.floor and (queues or fraction_lost > STARVING_LOSS):
+                self._starve()
             self._lower(max(0.95 * self._rate * (1 - fraction_lost), self.target / 2))
-        elif self._queues(rtt):
+        elif queues:
             self._lower(0.9 * self.target)
         elif fraction_lost <= CLEAN_LOSS and not self._held:
             self._raise(elapsed)
@@ -155,7 +161,7 @@ class RateControl:
         if self._held:
             return  # an echo of the decrease: the estimate follows what comes in
         if falling and self._rate_now() >= APP_LIMITED * self.target and REMB_MARGIN * bitrate < self.target:
-            self._lower(max(REMB_MARGIN * bitrate, min(self.floor, self.target)))
+            self._lower(REMB_MARGIN * bitrate)
 
     def _rate_now(self) -> float:
         elapsed = self._clock() - self._since
@@ -165,8 +171,11 @@ class RateControl:
         if not self._held:
             self._full_at = self.target
         self._lowered_at = self._clock()
-        self.target = max(LOWEST, int(min(target, self.target)))
-        if self.target < self.floor and not self.starved:
+        lowest = LOWEST if self.starved else min(self.floor, self.target)
+        self.target = max(lowest, int(min(target, self.target)))
+
+    def _starve(self) -> None:
+        if not self.starved:
             self._retry_at = self._clock() + self._retry_s
 
     def _raise(self, elapsed: float) -> None:

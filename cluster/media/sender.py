@@ -57,6 +57,7 @@ class Way:
     def sent(self, size: int) -> float:
         """Account for a packet; returns how long to wait before the next, in seconds."""
         if not self._control.heard:
+            self._follow_tracks()
             self._control.begin(sum(track.bitrate for track in self._playing()))
         self._control.sent(size)
         owed = self._bucket.take(size, self._pace())

@@ -17,7 +17,7 @@ from cluster.settings import Settings, StorageSettings
 from cluster.storage import FolderStorage, NotStored, Storage, StorageError, open_storage
 from tests.support.server import free_port
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 BUCKET = "files"
 

@@ -32,7 +32,7 @@ from tests.support.auth import (
 )
 from tests.support.jwks import JwksServer
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 LONG_PAST, LATER = 1_000_000_000, int(time.time()) + 3600

@@ -21,7 +21,7 @@ from tests.support.local import LocalCluster
 from tests.support.pictures import noise, png
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 Headers = dict[str, str]
 PICTURE = noise()

@@ -26,7 +26,7 @@ from wan.umt5 import UMT5
 from wan.unipc import recipe
 from wan.vae22 import VAE
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 SMALL = replace(
     TINY,

@@ -5,7 +5,7 @@ from longlive.compiling import Compiler
 from longlive.engine import Engine, Kind, warm_up
 from tests.longlive.networks import CITY, FOX, chunk, network
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 STORY: list[tuple[str, Kind]] = [
     (FOX, "open"),

@@ -33,7 +33,7 @@ from wire.structs import to_struct
 from wire.v0 import JsonCodec
 from wire.v1 import ProtobufCodec
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 LONGEST_COUNT = 2**63 - 1
 MODEL = spec(VideoFormat(width=1280, height=704, fps=FPS), FRESH)

@@ -9,7 +9,7 @@ from longlive.network import Network
 from tests.longlive.networks import CITY, FOX, chunk
 from tests.longlive.networks import network as small_network
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 STORY: tuple[Kind, ...] = ("open", "continue", "shot", "continue")
 

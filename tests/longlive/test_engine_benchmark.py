@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 from benchmarks.engine import main
 from longlive.presets import TINY
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 CHUNKS = 2
 DENOISE = [f"denoise {step}" for step in range(1, 5)]

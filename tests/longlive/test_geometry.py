@@ -5,7 +5,7 @@ import longlive
 from longlive.engine import Engine
 from tests.longlive.networks import CITY, FOX, chunk, network
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 
 def test_a_kept_vae_state_makes_29_then_32_pictures_and_29_after_a_cut() -> None:

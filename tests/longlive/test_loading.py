@@ -28,7 +28,7 @@ from wan.configs import TinyVAEConfig
 from wan.taew22 import TinyVAE
 from wan.weights.errors import AmbiguousPart, MissingPart, NonFinite, ShapeMismatch
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 WORDS = ["<pad>", "</s>", "<unk>", "a", "fox", "in", "the", "snow"]
 PRESET = small()

@@ -15,7 +15,7 @@ from longlive.parts import random
 from longlive.presets import find
 from tests.longlive.networks import CITY, FOX, small
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 STORY: list[tuple[str, Kind]] = [(FOX, "open"), (FOX, "continue"), (CITY, "shot"), (CITY, "continue")]
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from longlive.parity.__main__ import app
 from tests.support.golden import golden_path
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 SHORT = Clip(prompts=("a", "a", CUT + "b"), local=6, sampling_steps=2)
 """Three chunks, of which the last is the first to push one out."""

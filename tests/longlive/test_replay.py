@@ -35,7 +35,7 @@ from models.contract import ChunkResult, Command, Geometry
 from models.media import VideoFrames
 from tests.longlive.networks import CITY, FOX, small
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 BEGIN, END = "begin", "end"
 Step = Command | str

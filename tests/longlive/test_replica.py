@@ -12,7 +12,7 @@ from longlive.replica import LongLiveReplica, LongLiveStream
 from longlive.stamp import read
 from models.registry import find
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from longlive.engine import Engine, Kind, VerbOrderError
 from longlive.state import decode, encode
 from tests.longlive.networks import CITY, FOX, chunk, network, small
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 SHAPE = small().latent_shape
 STORY: list[tuple[str, Kind]] = [

@@ -90,6 +90,34 @@ def test_after_a_decrease_the_target_is_held_and_then_grows_carefully(control: R
     assert 1 < second(control, clock, grown) / grown < 1.03
 
 
+def test_random_loss_at_the_floor_starves_nobody(control: RateControl, clock: FakeClock) -> None:
+    for _ in range(20):
+        second(control, clock, control.target, loss=0.15)
+    assert control.target == FLOOR
+    assert not control.starved
+
+
+def test_the_floor_is_not_carried_where_its_loss_comes_with_a_queue(control: RateControl, clock: FakeClock) -> None:
+    second(control, clock, START, rtt=0.02)
+    while control.target > FLOOR:
+        second(control, clock, control.target, loss=0.15, rtt=0.3)
+    assert not control.starved
+    second(control, clock, control.target, loss=0.15, rtt=0.3)
+    assert control.starved
+
+
+def test_a_burst_of_requests_lowers_the_target_before_any_report(control: RateControl, clock: FakeClock) -> None:
+    for _ in range(40):
+        control.sent(1250)
+    clock.advance(0.2)
+    assert not any(control.lost(1) for _ in range(8)), "so much is lost, or overtaken, anywhere"
+    assert any(control.lost(1) for _ in range(4))
+    assert FLOOR <= control.target < START
+    before = control.target
+    assert not any(control.lost(1) for _ in range(10))
+    assert control.target == before, "once for one burst"
+
+
 def test_below_the_floor_is_starved_and_tried_again_more_and_more_seldom(
     control: RateControl, clock: FakeClock
 ) -> None:

@@ -17,7 +17,7 @@ from cluster.settings import MediaSettings, RecordingSettings
 from tests.support.films import FPS, HEIGHT, WIDTH, Camera, play, stamped
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 Record = Callable[..., tuple[Recorder, Camera]]
 

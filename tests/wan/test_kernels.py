@@ -22,7 +22,7 @@ from wan.errors import TritonUnavailable
 from wan.kernels import Kernels
 from wan.rope import Rope, rotate
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
