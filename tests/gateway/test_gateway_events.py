@@ -17,7 +17,7 @@ from cluster.settings import PoolSettings, Settings
 from tests.support.local import LocalCluster
 from tests.support.waiting import eventually
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 Headers = dict[str, str]
 

@@ -20,7 +20,7 @@ from gateway.issuers import COOLDOWN_S, MAX_JWKS_BYTES, STALE_S
 from tests.support.auth import by_hand, gateway, good_claims, look, private_pem, public_key, public_pem, with_auth
 from tests.support.jwks import JwksServer
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 ALPHA, BETA, AUDIENCE = "https://alpha.test/", "https://beta.test/", "https://cluster.test"
 TTL_S = 300

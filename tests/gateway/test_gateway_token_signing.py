@@ -17,7 +17,7 @@ from cluster.settings import Settings
 from gateway.claims import issuer
 from tests.support.auth import gateway, look, private_pem, public_pem, with_auth
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 OLD_SECRET, NEW_SECRET = "o" * 48, "n" * 48
 

@@ -33,7 +33,7 @@ from longlive.protocol import (
 )
 from models.contract import Command, CommandError
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 BUDGET = 48
 KIND: dict[type[Command], str] = {SetShot: "shot", CutScene: "cut", ScheduleShot: "shot", ScheduleSceneCut: "cut"}
