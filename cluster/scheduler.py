@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, wait
 from contextlib import AbstractContextManager, suppress
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from cluster import metrics
 from cluster.arbiter import Arbiter
 from models.contract import ChunkPlan, ChunkResult, Director, Message, ModelSpec, Stream
 from models.media import AudioSamples, Inputs, Media
+
+T = TypeVar("T")
 
 MARGIN_S = 0.05
 SAMPLES = 20
@@ -116,6 +119,11 @@ class Scheduler:
         late = sorted(self._first_picture_s)[int(0.95 * (len(self._first_picture_s) - 1))]
         return min(self._chunk_s, late + MARGIN_S)
 
+    async def restore(self, state: bytes) -> None:
+        """Have the stream take up a snapshot: as much work as a chunk. Raises ValueError for a bad one."""
+        async with self._arbiter.turn(time.monotonic()):
+            await self._in_thread(self._stream.restore, state)
+
     async def run(self) -> None:
         """Generate until cancelled."""
         while True:
@@ -141,14 +149,19 @@ class Scheduler:
             def emit(media: Media) -> None:
                 loop.call_soon_threadsafe(self._accept, plan, media)
 
-            work = loop.run_in_executor(self._executor, self._chunk, plan, self._inputs(), emit)
-            try:
-                return await asyncio.shield(work)
-            except asyncio.CancelledError:
-                while not work.done():  # the stream must not be closed, nor the device given away, under a chunk
-                    with suppress(asyncio.CancelledError):
-                        await asyncio.wait([work])
-                raise
+            return await self._in_thread(self._chunk, plan, self._inputs(), emit)
+
+    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
+        """Work of the stream in a thread of the executor. Cancelled, it waits for the thread all the same: the stream
+        must not be closed, nor the device given away, under it."""
+        running = asyncio.get_running_loop().run_in_executor(self._executor, partial(work, *args))
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            while not running.done():
+                with suppress(asyncio.CancelledError):
+                    await asyncio.wait([running])
+            raise
 
     def _chunk(self, plan: ChunkPlan, inputs: Inputs, emit: Callable[[Media], None]) -> bytes:
         """One chunk, in a thread of the executor: the verbs in order, media handed to the loop as they come.

@@ -115,7 +115,7 @@ class Session:
         """Take up the snapshot, if there is one, and start. Raises RedisError; ValueError for a bad snapshot."""
         data = await self._store.load_snapshot(self.grant.tenant, self.grant.session_id)
         if data is not None:
-            self._restore(Snapshot.model_validate_json(data))
+            await self._restore(Snapshot.model_validate_json(data))
         if not await self._journal.take_up(SessionState.WAITING):
             self.end(FENCED)
         if self._ending is not None:  # it ended before it began: nothing of it may start
@@ -333,12 +333,12 @@ class Session:
     def _snapshot(self) -> Snapshot:
         return Snapshot(model=self.grant.model, director=self._director.snapshot(), stream=self._stream_state)
 
-    def _restore(self, snapshot: Snapshot) -> None:
+    async def _restore(self, snapshot: Snapshot) -> None:
         self._director.restore(snapshot.director)
         self._run = self._director.run
         self._stream_state = snapshot.stream
         if snapshot.stream:
-            self._stream.restore(snapshot.stream)
+            await self._scheduler.restore(snapshot.stream)
 
     # --- parts ------------------------------------------------------------------------------------------------------
 

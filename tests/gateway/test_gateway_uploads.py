@@ -337,9 +337,19 @@ async def test_files_go_with_the_session(desk: Desk, until_ready, local: LocalCl
     assert keys == []
 
 
+class Asked(FolderStorage):
+    """Counts how often it is swept."""
+
+    asked = 0
+
+    async def drop_older(self, prefix: str, age_s: float) -> int:
+        self.asked += 1
+        return await super().drop_older(prefix, age_s)
+
+
 async def test_files_go_with_age(desk: Desk, settings: Settings) -> None:
     assert (await desk.put(await desk.slot())).status_code == 200
-    storage = FolderStorage(desk.folder)
+    storage = Asked(desk.folder)
     await sweep(storage, settings)
     assert desk.kept() == [PICTURE]
     aged = settings.uploads.model_copy(update={"ttl_s": -10})
@@ -347,8 +357,9 @@ async def test_files_go_with_age(desk: Desk, settings: Settings) -> None:
     await eventually(lambda: desk.kept() == [])
     desk.folder.rename(desk.folder.with_name("elsewhere"))
     desk.folder.write_bytes(b"not a folder")
-    await asyncio.sleep(0.03)
-    assert not sweeping.done(), "it is asked again the next time"
+    before = storage.asked
+    await eventually(lambda: storage.asked >= before + 4)
+    assert not sweeping.done(), "it is asked again each time"
     sweeping.cancel()
 
 

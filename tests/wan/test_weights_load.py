@@ -29,7 +29,7 @@ from wan.weights.errors import (
     WeightsError,
 )
 from wan.weights.files import Checkpoint, open_checkpoint
-from wan.weights.load import load
+from wan.weights.load import examine
 from wan.weights.scan import count_non_finite
 
 pytestmark = pytest.mark.fast
@@ -49,7 +49,7 @@ def checkpoint(folder: Path, values: dict[str, Tensor], name: str = "x.safetenso
 
 
 def fill(module: nn.Module, source: Checkpoint, dtype: torch.dtype = torch.float32) -> None:
-    load(module, source, device="cpu", dtype=dtype)
+    examine(module, source).fill("cpu", dtype)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -17,7 +17,7 @@ from wan.weights.errors import (
     WeightsError,
 )
 from wan.weights.files import open_checkpoint
-from wan.weights.load import load
+from wan.weights.load import examine
 
 pytestmark = pytest.mark.fast
 
@@ -44,7 +44,7 @@ def base(tmp_path: Path) -> dict[str, Tensor]:
 
 def merged(folder: Path, lora: Path, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
     module = blank(DIT)
-    load(module, open_checkpoint(folder / "base"), device="cpu", dtype=dtype, lora=open_checkpoint(lora))
+    examine(module, open_checkpoint(folder / "base"), open_checkpoint(lora)).fill("cpu", dtype)
     return module.state_dict()
 
 

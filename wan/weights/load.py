@@ -52,18 +52,6 @@ class Ready:
         logger.info("loaded %s: %s, %d tensors to %s", source, self.named.layout, len(names), device)
 
 
-def load(
-    module: nn.Module,
-    checkpoint: Checkpoint,
-    *,
-    device: torch.device | str,
-    dtype: torch.dtype,
-    lora: Checkpoint | None = None,
-) -> None:
-    """Fill the module (made on the meta device) from the checkpoint, in whatever layout it is; raises as `examine`."""
-    examine(module, checkpoint, lora).fill(device, dtype)
-
-
 def examine(module: nn.Module, checkpoint: Checkpoint, lora: Checkpoint | None = None) -> Ready:
     """Whether the checkpoint is the module's, in whatever layout, down to its values. Allocates nothing.
 
