@@ -7,7 +7,6 @@ scheduler generates; the journal keeps Redis up to date. Timers end a session th
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from cluster import metrics
 from cluster.arbiter import Arbiter
 from cluster.attachments import Attachments
 from cluster.commands import Dispatch
-from cluster.errors import Conflict, UnknownConnection
+from cluster.connections import Connections
 from cluster.inbox import Files, Inbox
 from cluster.journal import Journal, Snapshot
 from cluster.media.connection import Connection
@@ -42,12 +41,11 @@ from wire.frames import (
     RequestRecording,
     UnpublishTrack,
 )
-from wire.http import FLAT_CONNECTION_ID, SdpOffer, SessionState
+from wire.http import FLAT_CONNECTION_ID, SessionState
 from wire.uploads import arguments
 
 log = structlog.get_logger(__name__)
 
-CONNECTION_IDS = range(FLAT_CONNECTION_ID + 1, 10_000)
 FENCED = "moved to another worker"
 
 
@@ -85,12 +83,9 @@ class Session:
         if recorder is not None:
             self._video[model.spec.main_video.name].record(recorder)
         self._meters = {name: metrics.OutputMeter(grant.model) for name in self._video}
-        self._connections: dict[int, Connection] = {}
+        self.connections = Connections(grant, settings.limits, self._connection)
         self._inboxes: dict[int, Inbox] = {}
-        self._unused: dict[int, asyncio.TimerHandle] = {}
         self._publishers = Publishers(model.spec.tracks)
-        self._opened: set[int] = set()
-        self._counted = 0
         self._grace: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._stream_state = b""
@@ -141,7 +136,7 @@ class Session:
         self.end(FENCED)
 
     async def _end(self, reason: str, state: SessionState) -> None:
-        for timer in (self._grace, self._deadline, *self._unused.values()):
+        for timer in (self._grace, self._deadline):
             if timer is not None:
                 timer.cancel()
         if reason != FENCED:
@@ -150,7 +145,7 @@ class Session:
             except RedisError:
                 self._log.warning("redis_unavailable", during="session end")
         said = None if reason == FENCED else reason  # it is not over: the client shall come back
-        await asyncio.gather(*(c.close(ended=said) for c in list(self._connections.values())))
+        await self.connections.close(said)
         await self._tasks.close()
         outputs: list[VideoOutput | AudioOutput] = [*self._video.values(), *self._audio.values()]
         await asyncio.gather(*(output.close() for output in outputs))
@@ -176,56 +171,15 @@ class Session:
 
     # --- connections ------------------------------------------------------------------------------------------------
 
-    @property
-    def has_clients(self) -> bool:
-        """Whether a connection is open."""
-        return bool(self._opened)
-
-    def create_connection(self) -> int:
-        """A fresh connection id, from 1002 to 9999."""
-        return self._connect(secrets.choice([n for n in CONNECTION_IDS if n not in self._connections])).id
-
-    def offer(self, connection_id: int, offer: SdpOffer) -> None:
-        """Answer an offer; raises as `connection`, and InvalidOffer."""
-        self.connection(connection_id, create=True).offer(offer)
-        if (timer := self._unused.pop(connection_id, None)) is not None:
-            timer.cancel()
-
-    def connection(self, connection_id: int, *, create: bool = False) -> Connection:
-        """A connection by id. An offer may name one that this worker has never seen: a client that comes back.
-
-        Raises:
-            UnknownConnection: not known, or not a connection id at all.
-            Conflict: the session has as many as it may have.
-        """
-        if connection_id in self._connections:
-            return self._connections[connection_id]
-        if not create or (connection_id not in CONNECTION_IDS and connection_id != FLAT_CONNECTION_ID):
-            raise UnknownConnection(f"no connection {connection_id}")
-        return self._connect(connection_id)
-
-    def _connect(self, connection_id: int) -> Connection:
-        if len(self._connections) >= self._settings.limits.max_connections:
-            raise Conflict(f"the session has {len(self._connections)} connections already")
-        inputs = {track.name: track.kind for track in self._model.spec.tracks if track.direction == "in"}
-        connection = Connection(
+    def _connection(self, connection_id: int) -> Connection:
+        return Connection(
             connection_id,
             outputs={**self._video, **self._audio},
-            inputs=inputs,
+            inputs={track.name: track.kind for track in self._model.spec.tracks if track.direction == "in"},
             settings=self._settings.media,
             listener=self,
             session_id=self.grant.session_id,
         )
-        self._connections[connection_id] = connection
-        grace_s = self._settings.limits.connect_grace_s
-        self._unused[connection_id] = asyncio.get_running_loop().call_later(grace_s, self._forget, connection_id)
-        return connection
-
-    def _forget(self, connection_id: int) -> None:
-        """Nobody has made an offer on it."""
-        del self._unused[connection_id]
-        self._log.info("connection_unused", connection_id=connection_id)
-        del self._connections[connection_id]
 
     def opened(self, connection: Connection) -> None:
         """A connection is open: greet it, and generate for it."""
@@ -240,29 +194,19 @@ class Session:
         self._drop_inbox(connection)  # and knows nothing of replies to what it asked before
         if connection.id == FLAT_CONNECTION_ID:
             self._publishers.publish_unasked(connection)
-        self._opened.add(connection.id)
-        self._observe()
+        self.connections.opened(connection)
 
     def closed(self, connection: Connection, reason: str) -> None:
         """A connection is gone: free its publisher slots, and wait for it to come back if it was the last."""
         self._log.info("connection_closed", connection_id=connection.id, reason=reason)
-        self._connections.pop(connection.id, None)
         self._tasks.start(connection.close())
         self._publishers.withdraw(connection)
         self._drop_inbox(connection)
-        if connection.id not in self._opened:
-            return  # it never got through: the grace that runs already is the client's
-        self._opened.remove(connection.id)
-        self._observe()
-        if not self._opened and self._ending is None:
+        was_open = self.connections.closed(connection)  # else the grace that runs already is the client's
+        if was_open and not self.connections and self._ending is None:
             self._scheduler.set_watched(False)
             self._journal.note(state=SessionState.SUSPENDED.value)
             self._await_client(self._settings.limits.reconnect_grace_s, SessionState.INACTIVE)
-
-    def _observe(self) -> None:
-        """Tell the metrics how many connections have come or gone since the last look."""
-        metrics.CONNECTIONS.labels(self.grant.model).inc(len(self._opened) - self._counted)
-        self._counted = len(self._opened)
 
     # --- messages ---------------------------------------------------------------------------------------------------
 
@@ -317,9 +261,7 @@ class Session:
         for message in map(_to_wire, messages):
             if self._recorder is not None:
                 self._recorder.note("message", message.type, message.data)
-            for connection in self._connections.values():
-                if connection.is_open:
-                    connection.send(message)
+            self.connections.send(message)
 
     # --- chunks and snapshots ---------------------------------------------------------------------------------------
 

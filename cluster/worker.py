@@ -140,19 +140,19 @@ class Worker:
 
     async def create_connection(self, session_id: str) -> int:
         """See `WorkerApi.create_connection`."""
-        return self._session(session_id).create_connection()
+        return self._session(session_id).connections.create()
 
     async def offer(self, session_id: str, connection_id: int, offer: SdpOffer) -> None:
         """See `WorkerApi.offer`."""
-        self._session(session_id).offer(connection_id, offer)
+        self._session(session_id).connections.offer(connection_id, offer)
 
     async def answer(self, session_id: str, connection_id: int, wait_s: float) -> str | None:
         """See `WorkerApi.answer`."""
-        return await self._session(session_id).connection(connection_id).answer(wait_s)
+        return await self._session(session_id).connections.get(connection_id).answer(wait_s)
 
     async def add_candidates(self, session_id: str, connection_id: int, batch: IceCandidates) -> None:
         """See `WorkerApi.add_candidates`."""
-        await self._session(session_id).connection(connection_id, create=True).add_candidates(batch)
+        await self._session(session_id).connections.get(connection_id, create=True).add_candidates(batch)
 
     async def clip(self, session_id: str, epoch: int, start_s: float, end_s: float) -> tuple[Segment, ...] | None:
         """See `WorkerApi.clip`."""
@@ -214,7 +214,7 @@ class Worker:
             return WorkerState.DRAINING if self._sessions else WorkerState.EXITING
         if self._replica is None:
             return WorkerState.LOADING
-        if any(session.has_clients for session in self._sessions.values()):
+        if any(bool(session.connections) for session in self._sessions.values()):
             return WorkerState.ACTIVE
         return WorkerState.RESERVED if self._sessions else WorkerState.IDLE
 

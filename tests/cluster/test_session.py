@@ -14,9 +14,10 @@ import pytest
 from aiortc import MediaStreamTrack
 from av import VideoFrame
 
+from cluster.connections import CONNECTION_IDS
 from cluster.errors import Conflict, NotFound, UnknownConnection
 from cluster.records import Grant
-from cluster.session import CONNECTION_IDS, Session
+from cluster.session import Session
 from cluster.settings import PoolSettings
 from longlive import stamp
 from tests.support.local import LocalCluster
@@ -238,7 +239,7 @@ async def test_only_one_connection_publishes_a_track(launch):
     await second.received["main_video"].wait(shade(200))
     session = scene.local.session(session_id)
     await first.close()
-    await eventually(lambda: first.connection_id not in session._connections)
+    await eventually(lambda: first.connection_id not in session.connections.ids)
     assert (await second.request("publish_track", "webcam"))["data"] == {}
     await second.received["main_video"].wait(shade(30))
     second.notify("unpublish_track", "webcam")
@@ -267,7 +268,7 @@ async def test_the_flat_path_needs_no_connection_and_shows_at_once(launch):
     session_id = await scene.opened()
     viewer = await scene.join(session_id, FLAT_CONNECTION_ID, channels=("data",), outputs={})
     assert await viewer.message("effect_changed")
-    assert list(scene.local.session(session_id)._connections) == [FLAT_CONNECTION_ID]
+    assert list(scene.local.session(session_id).connections.ids) == [FLAT_CONNECTION_ID]
 
 
 # --- states and their ends ------------------------------------------------------------------------------------------
@@ -279,11 +280,11 @@ async def test_waiting_active_suspended_and_active_again(launch):
     session = scene.local.session(session_id)
     viewer = await scene.join(session_id)
     await in_state(scene, session_id, SessionState.ACTIVE)
-    assert session.has_clients
+    assert session.connections
     await viewer.received["main_video"].wait(enough(1))
     await viewer.close()
     await in_state(scene, session_id, SessionState.SUSPENDED)
-    assert not session.has_clients
+    assert not session.connections
     assert not session._scheduler._watched.is_set(), "nothing is generated for nobody"
     again = await scene.join(session_id, viewer.connection_id)
     await in_state(scene, session_id, SessionState.ACTIVE)
@@ -297,10 +298,10 @@ async def test_an_offer_replaces_the_peer_without_a_suspension(launch):
     viewer = await scene.join(session_id)
     again = await scene.join(session_id, viewer.connection_id)
     await again.received["main_video"].wait(enough(3))
-    assert list(scene.local.session(session_id)._connections) == [viewer.connection_id]
+    assert list(scene.local.session(session_id).connections.ids) == [viewer.connection_id]
     await viewer.close()
     await settle()
-    assert scene.local.session(session_id).has_clients, "the old peer's end is not the connection's"
+    assert scene.local.session(session_id).connections, "the old peer's end is not the connection's"
 
 
 async def test_nobody_comes(launch):
@@ -419,12 +420,12 @@ class Belongings:
         return {key async for key in self._scene.local.redis.scan_iter(f"{self._scene.local.settings.cluster}:*")}
 
     async def nothing_new(self) -> None:
-        """Only `_connections` and tasks can take a moment."""
-        await eventually(lambda: not self._session._connections)
+        """Only connections and tasks can take a moment."""
+        await eventually(lambda: not self._session.connections.ids)
         await eventually(lambda: tasks() <= self._tasks)
         assert len(self._session._publishers) == 0
-        assert self._session._opened == set()
-        assert self._session._unused == {}
+        assert not self._session.connections
+        assert self._session.connections._unused == {}
 
 
 async def test_a_client_that_vanishes_before_its_handshake_leaves_nothing(launch):
@@ -438,7 +439,7 @@ async def test_a_client_that_vanishes_before_its_handshake_leaves_nothing(launch
     await scene.client.offer(TENANT, session_id, connection_id, await viewer.offer())
     assert await scene.client.answer(TENANT, session_id, connection_id, WAIT_S)
     await viewer.close()
-    watchdog = scene.local.session(session_id)._connections[connection_id]._watchdog
+    watchdog = scene.local.session(session_id).connections.get(connection_id)._watchdog
     watchdog._last -= scene.local.settings.media.ping_timeout_s
     watchdog.check()
     await belongings.nothing_new()
@@ -459,9 +460,9 @@ async def test_a_connection_that_nobody_offers_on_is_forgotten(launch):
     unused = await scene.client.create_connection(TENANT, session_id)
     trickled = IceCandidates(candidates=[IceCandidate(candidate="")])
     await scene.client.add_candidates(TENANT, session_id, 5000, trickled)
-    assert {unused, 5000} <= set(session._connections)
-    await eventually(lambda: set(session._connections) == {viewer.connection_id})
-    assert session.has_clients
+    assert {unused, 5000} <= set(session.connections.ids)
+    await eventually(lambda: set(session.connections.ids) == {viewer.connection_id})
+    assert session.connections
 
 
 async def test_the_end_of_a_session_leaves_nothing(launch):

@@ -42,7 +42,7 @@ async def test_nothing_is_left_of_it(http, local, cluster, auth, mint, other_key
 
     async def belongings() -> tuple[object, ...]:
         keys = {key async for key in local.redis.scan_iter(f"{local.settings.cluster}:*")}
-        return keys, tasks(), set(session._connections), list(worker._sessions), worker.status().pid
+        return keys, tasks(), set(session.connections.ids), list(worker._sessions), worker.status().pid
 
     before = await belongings()
     expired = await forged(cluster, local, api_key, exp=int(time.time()) - 10)
@@ -82,6 +82,6 @@ async def test_nothing_is_left_of_it(http, local, cluster, auth, mint, other_key
     connection_id = (await http.post(f"{transport}/connections", headers=auth)).json()["connection_id"]
     refused = await http.post(f"{transport}/connections/{connection_id}/sdp_params", headers=auth, json=offer)
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid_offer")
-    assert set(session._connections) == {connection_id}
+    assert set(session.connections.ids) == {connection_id}
     assert (await http.delete(f"/sessions/{session_id}", headers=auth)).status_code == 204
     assert worker.status().sessions == ()
