@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from longlive.budget import GB, Budget, budget
 from longlive.presets import Preset
+from models.contract import DeviceLost
 
 BFLOAT16_SINCE = (8, 0)
 """The first compute capability that computes in bfloat16."""
@@ -29,6 +32,15 @@ def check(preset: Preset, device: str) -> None:
                 f"(weights {needs.weights / GB:.1f}, window {needs.kv / GB:.1f}, VAE state {needs.vae_state / GB:.1f}, "
                 f"prompts {needs.prompts / GB:.1f}, work {(needs.work + needs.vae_work) / GB:.1f})"
             )
+
+
+@contextmanager
+def losses() -> Iterator[None]:
+    """Tell what fails because of the device from what fails because of what is computed. Raises DeviceLost."""
+    try:
+        yield
+    except (torch.AcceleratorError, torch.OutOfMemoryError, MemoryError) as error:
+        raise DeviceLost(f"{type(error).__name__}: {error}") from error
 
 
 def memory(device: torch.device) -> tuple[int, str]:

@@ -72,8 +72,9 @@ class LongLiveDirector:
         return self._progress.run
 
     def connect(self) -> Sequence[Message]:
-        """The state."""
-        return [self._progress.state()]
+        """The state, and what is planned if anything is: a state does not say its prompts."""
+        planned = self._planned()
+        return [self._progress.state(), *([planned] if planned.beats else [])]
 
     def handle(self, command: Command) -> Sequence[Message]:
         """Apply the command, or refuse it; raises TypeError when it is not one of this model."""
@@ -133,6 +134,11 @@ class LongLiveDirector:
         self._progress = Progress.model_validate(dict(state) if isinstance(state, Mapping) else state)
         self._open = None
 
+    def contents(self) -> Sequence[str]:
+        """The prompt in force and those of all beats."""
+        p = self._progress
+        return [*([] if p.prompt is None else [p.prompt]), *(beat.prompt for beat in p.schedule.beats)]
+
     def _apply(self, command: Command) -> list[Message]:
         match command:
             case SetShot(prompt=prompt):
@@ -165,7 +171,10 @@ class LongLiveDirector:
                 schedule.move(at, to)
                 return BeatMoved.model_validate({"from": at, "to": to})
             case ListBeats():
-                return BeatsListed(beats=[_listed(beat) for beat in schedule.listed()])
+                return self._planned()
+
+    def _planned(self) -> BeatsListed:
+        return BeatsListed(beats=[_listed(beat) for beat in self._progress.schedule.listed()])
 
     def _transport(self, command: Command) -> list[Message]:
         match command:

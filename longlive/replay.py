@@ -1,153 +1,148 @@
-"""A session again, from the log of its commands: the same plans and, with the same seed and weights, the same pictures.
+"""A session again, from its log (`models.events`): the same plans and, with the same weights, the same pictures.
 
-The log is JSONL, a command per line with the place in the session at which it was applied. No clock is in it, for none
-is in a director: what came between the same two boundaries, in the same order, does the same.
+    python -m longlive.replay events.jsonl
 
-    {"boundary": 3, "in_flight": true, "command": "scene_cut", "arguments": {"prompt": "a neon street"}}
+makes every chunk of the log again and compares its pictures with those that were recorded, bit for bit. On a CPU they
+are the same; a GPU, other kernels or another version of torch may round differently.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from longlive.director import LongLiveDirector, LongLivePlan
+from longlive.plug import LongLive
+from longlive.presets import find
 from longlive.protocol import COMMANDS
-from longlive.schedule import Count
-from longlive.spec import FRESH
-from models.contract import ChunkResult, Command, Geometry, Stream
+from models.contract import ChunkResult, Command, CommandError, Stream
+from models.events import ChunkMade, CommandApplied, EventLogError, Opened, Truncated, decode, described, sampled
 from models.media import VideoFrames
+
+MODEL = "longlive-v2"
 
 _TYPES = {command.wire_name(): command for command in COMMANDS}
 
-
-class ReplayError(ValueError):
-    """The log is not one of a session of this model."""
+app = typer.Typer()
 
 
-class Event(BaseModel):
-    """A command, and where it was applied."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
-
-    boundary: Count = Field(description="Chunks begun before it, over all runs: it came before that boundary.")
-    in_flight: bool = Field(description="Whether the chunk begun last had not ended yet.")
-    command: str = Field(description="Its name on the wire.")
-    arguments: dict[str, Any] = Field(description="Its arguments by their names on the wire.")
-
-    @property
-    def place(self) -> tuple[int, bool]:
-        """Ascends in a log: a chunk is in flight, then at rest, then the next is begun."""
-        return self.boundary, not self.in_flight
+class ReplayError(EventLogError):
+    """The log is not one of a session of this model. The text quotes no prompt."""
 
 
-class Recorder:
-    """Writes the log of a director's life: tell it of every chunk, and of every command when it is applied.
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What of a log makes the session again."""
 
-    It may begin with a director that has been restored, but for one whose chunk was lost and is to be made again: that
-    chunk's commands are in the log of the director before.
-    """
-
-    def __init__(self) -> None:
-        self._boundary = 0
-        self._in_flight = False
-
-    def began(self) -> None:
-        """`begin_chunk` has given a plan."""
-        assert not self._in_flight, "the chunk begun last has not ended"
-        self._boundary += 1
-        self._in_flight = True
-
-    def ended(self) -> None:
-        """`end_chunk` was called."""
-        assert self._in_flight, "no chunk is begun"
-        self._in_flight = False
-
-    def line(self, command: Command) -> str:
-        """The line of a command applied now, without its end. It holds prompts: it is no line for a log of ours."""
-        event = Event(
-            boundary=self._boundary,
-            in_flight=self._in_flight,
-            command=command.wire_name(),
-            arguments=command.model_dump(mode="json"),
-        )
-        return event.model_dump_json()
+    opened: Opened
+    commands: tuple[CommandApplied, ...]
+    chunks: tuple[ChunkMade, ...]
+    truncated: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A chunk made again: its plan and its pictures, RGB uint8 [n, height, width, 3], None where no stream made any."""
+    """A chunk made again: its plan, its pictures (RGB uint8 [n, height, width, 3], None where no stream made any), and
+    what the log has of it."""
 
     plan: LongLivePlan
     frames: NDArray[np.uint8] | None
+    recorded: ChunkMade
+
+    @property
+    def same(self) -> bool:
+        """Whether it is the recorded one: by its plan and, where there are pictures, bit for bit."""
+        pictures = self.frames is None or hashlib.sha256(sampled(self.frames)).hexdigest() == self.recorded.digest
+        return pictures and described(self.plan) == self.recorded.plan
 
 
-def read_log(lines: Iterable[str]) -> list[Event]:
-    """The events of a log.
-
-    Raises:
-        ReplayError: a line is no event, or comes before the line above it; it tells the line's number, and no prompt.
-    """
-    events: list[Event] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            event = Event.model_validate_json(line)
-        except ValidationError as error:
-            raise ReplayError(f"line {number}: {error}") from None
-        if events and event.place < events[-1].place:
-            raise ReplayError(f"line {number}: it comes before the line above it")
-        events.append(event)
-    return events
-
-
-def replay(
-    events: Iterable[Event], director: LongLiveDirector, stream: Stream | None = None, geometry: Geometry = FRESH
-) -> Iterator[Made]:
-    """Direct the session again, chunk by chunk, until it rests and no event is left. A log does not tell how many
-    chunks followed its last event: take as many as are wanted.
-
-    Director and stream are as they were when the log was begun: fresh, or restored from the same snapshot. Without a
-    stream the pictures are counted by `geometry`. A chunk that a reset abandoned is made too, as a whole.
+def read_log(lines: Iterable[str | bytes]) -> Log:
+    """The log of a session of this model.
 
     Raises:
-        ReplayError: an unknown command, arguments that do not fit it, or a place that the session does not come to.
+        EventLogError: a line is no event, or comes before its place.
+        ReplayError: it is the log of another model, or its beginning is missing.
     """
-    waiting, boundary = deque(events), 0
-    while True:
-        _apply(waiting, director, (boundary, True))
+    opened, *events = decode(lines)
+    assert isinstance(opened, Opened), "decode sees to it"
+    if opened.model != MODEL:
+        raise ReplayError(f"the log is one of {opened.model}, not of {MODEL}")
+    if opened.restored and opened.state is None:
+        raise ReplayError("the session went on from a snapshot that was too large to be kept in the log")
+    return Log(
+        opened,
+        tuple(event for event in events if isinstance(event, CommandApplied)),
+        tuple(event for event in events if isinstance(event, ChunkMade)),
+        any(isinstance(event, Truncated) for event in events),
+    )
+
+
+def replay(log: Log, director: LongLiveDirector, stream: Stream | None = None) -> Iterator[Made]:
+    """Direct the session again, chunk by chunk, as far as its chunks were completed. Director and stream are fresh.
+
+    Without a stream there are plans and no pictures. A chunk that a reset abandoned is made too, as a whole.
+
+    Raises:
+        ReplayError: an unknown command, arguments that do not fit it, another answer to it, or a place that the session
+            does not come to; or the snapshot that the log begins with is not one of this model, version and preset.
+    """
+    _restore(log.opened, director, stream)
+    waiting = deque(log.commands)
+    for boundary, recorded in enumerate(log.chunks, start=1):
+        _apply(waiting, director, (boundary - 1, True))
         plan = director.begin_chunk()
-        if plan is None:
-            break
-        boundary += 1
+        if plan is None or recorded.boundary != boundary:
+            raise ReplayError(f"the session does not come to chunk {recorded.boundary} of the log")
         frames = None if stream is None else _pictures(stream, plan)
         _apply(waiting, director, (boundary, False))
-        planned = geometry.first if plan.scene_chunk == 0 else geometry.later
-        director.end_chunk(ChunkResult(plan, planned if frames is None else len(frames)))
-        yield Made(plan, frames)
-    if waiting:
-        raise ReplayError(f"the session rests after {boundary} chunks; a command came after {waiting[0].boundary}")
+        director.end_chunk(ChunkResult(plan, recorded.frames))
+        yield Made(plan, frames, recorded)
+    _apply(waiting, director, (len(log.chunks), True))
+    if any(event.place > (len(log.chunks) + 1, False) for event in waiting):  # of the chunk begun last alone
+        raise ReplayError(f"the log has {len(log.chunks)} chunks; a command came after {waiting[-1].boundary}")
 
 
-def _apply(waiting: deque[Event], director: LongLiveDirector, place: tuple[int, bool]) -> None:
-    while waiting and waiting[0].place == place:
-        director.handle(_command(waiting.popleft()))
+def _restore(opened: Opened, director: LongLiveDirector, stream: Stream | None) -> None:
+    if opened.state is None:
+        return
+    try:
+        director.restore(opened.state.director)
+        if stream is not None and opened.state.stream:
+            stream.restore(opened.state.stream)
+    except ValueError as error:
+        reason = "its director's state is not one" if isinstance(error, ValidationError) else str(error)
+        raise ReplayError(f"the snapshot that the log begins with cannot be taken up: {reason}") from None
 
 
-def _command(event: Event) -> Command:
-    declared = _TYPES.get(event.command)
+def _apply(waiting: deque[CommandApplied], director: LongLiveDirector, place: tuple[int, bool]) -> None:
+    """Handle the commands that came at a place, and make sure that none was to come before."""
+    while waiting and waiting[0].place <= place:
+        event = waiting.popleft()
+        if event.place != place:
+            raise ReplayError(f"no chunk is in flight where {event.type} came")
+        messages = director.handle(_command(event))
+        if isinstance(messages[-1], CommandError) == event.accepted:
+            raise ReplayError(f"{event.type} is {'refused' if event.accepted else 'accepted'} now, and was not then")
+
+
+def _command(event: CommandApplied) -> Command:
+    declared = _TYPES.get(event.type)
     if declared is None:
         raise ReplayError("unknown command")
     try:
-        return declared.model_validate(event.arguments)
+        return declared.model_validate(event.data)
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, e["loc"])) for e in error.errors(include_input=False, include_url=False))
-        raise ReplayError(f"{event.command}: these arguments do not fit: {wrong}") from None
+        raise ReplayError(f"{event.type}: these arguments do not fit: {wrong}") from None
 
 
 def _pictures(stream: Stream, plan: LongLivePlan) -> NDArray[np.uint8]:
@@ -155,3 +150,36 @@ def _pictures(stream: Stream, plan: LongLivePlan) -> NDArray[np.uint8]:
     media = list(stream.decode(stream.generate({})))
     stream.commit()
     return np.concatenate([part.rgb for part in media if isinstance(part, VideoFrames)])
+
+
+@app.command()
+def main(
+    path: Annotated[Path, typer.Argument(metavar="LOG", help="The log of a session.", exists=True, dir_okay=False)],
+    weights: Annotated[Path | None, typer.Option(help="Folder of checkpoints; a log has its last part alone.")] = None,
+    device: Annotated[str, typer.Option(help="Where to make the chunks.")] = "cpu",
+) -> None:
+    """Make the chunks of a log again and compare them. Exits 1 when one is another, 2 for what is no log."""
+    try:
+        with path.open("rb") as file:
+            log = read_log(file)
+        options = log.opened.options | ({} if weights is None else {"weights": str(weights)})
+        model = LongLive(find(log.opened.preset, **options))
+        made = replay(log, model.director(), model.load(device).open())
+        others = sum(not _told(chunk) for chunk in made)
+    except ValueError as error:
+        typer.echo(f"{path}: {error}", err=True)
+        raise typer.Exit(2) from None
+    cut = "; the log was truncated there" if log.truncated else ""
+    typer.echo(f"{len(log.chunks)} chunks, {others or 'none'} of them not as recorded{cut}")
+    raise typer.Exit(1 if others else 0)
+
+
+def _told(made: Made) -> bool:
+    plan = made.plan
+    verdict = "as recorded" if made.same else "not as recorded"
+    typer.echo(f"run {plan.run}, chunk {plan.chunk}, {plan.kind}, {made.recorded.frames} pictures: {verdict}")
+    return made.same
+
+
+if __name__ == "__main__":
+    app()

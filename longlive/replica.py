@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from longlive import state
+from longlive.devices import losses
 from longlive.director import LongLivePlan
 from longlive.engine import Engine, warm_up
 from longlive.network import Network
@@ -54,24 +55,28 @@ class LongLiveStream:
     def prepare(self, plan: ChunkPlan) -> None:
         """Take the conditions of a `LongLivePlan`."""
         assert isinstance(plan, LongLivePlan), "a LongLive stream takes the plans of its own director"
-        self._opened.prepare(plan.prompt, plan.kind, plan.seed, plan.chunk)
+        with losses():
+            self._opened.prepare(plan.prompt, plan.kind, plan.seed, plan.chunk)
 
     def generate(self, inputs: Inputs) -> Tensor:
         """The chunk's latents; the model takes no inputs."""
-        return self._opened.generate()
+        with losses():
+            return self._opened.generate()
 
     def decode(self, latents: Tensor) -> Iterator[VideoFrames]:
         """One picture, then four at a time, on `main_video`."""
-        pictures = self._opened.decode(latents)
-        return (self._numbered(rgb) for rgb in pictures)
+        with losses():
+            pictures = self._opened.decode(latents)
+        return self._all(pictures)
 
     def commit(self) -> None:
         """Make the chunk part of the window."""
-        self._opened.commit()
+        with losses():
+            self._opened.commit()
 
-    def snapshot(self) -> bytes:
-        """The counters and the latents that the options keep."""
-        return state.encode(self._opened.state(self._frames))
+    def snapshot(self, *, exact: bool = False) -> bytes:
+        """The counters, and the latents that the options keep or, to be exact, all there are of the scene."""
+        return state.encode(self._opened.state(self._frames, whole=exact))
 
     def restore(self, data: bytes) -> None:
         """Go on where the snapshot was taken.
@@ -80,12 +85,22 @@ class LongLiveStream:
             ValueError: not a snapshot of this model, version and preset.
         """
         taken = state.decode(data, self._preset.latent_shape, self._dtype)
-        self._opened.restore(taken)
+        with losses():
+            self._opened.restore(taken)
         self._frames = taken.record.frames
+
+    def contents(self, data: bytes) -> Sequence[str]:
+        """The prompts of the chunks that a snapshot keeps. Raises ValueError as `restore`."""
+        return [kept.prompt for kept in state.record_of(data).kept]
 
     def close(self) -> None:
         """Free the window."""
         self._engine = None
+
+    def _all(self, pictures: Iterator[NDArray[np.uint8]]) -> Iterator[VideoFrames]:
+        with losses():
+            for rgb in pictures:
+                yield self._numbered(rgb)
 
     def _numbered(self, rgb: NDArray[np.uint8]) -> VideoFrames:
         if self._preset.stamp:

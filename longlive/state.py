@@ -83,17 +83,18 @@ def encode(state: State) -> bytes:
     return save({"record": record, **latents})
 
 
+def record_of(data: bytes) -> Record:
+    """The record of a snapshot alone; raises ValueError as `decode`."""
+    return _parsed(data)[0]
+
+
 def decode(data: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> State:
     """From bytes, whose latents must have this shape and type.
 
     Raises:
         ValueError: damaged, of another version, or of another preset; the text quotes no prompt.
     """
-    try:
-        tensors = load(data)
-        record = Record.model_validate_json(tensors.pop("record").numpy().tobytes())
-    except (SafetensorError, KeyError, ValidationError) as error:
-        raise ValueError(f"not a LongLive snapshot of this version: {type(error).__name__}") from None
+    record, tensors = _parsed(data)
     names = [f"latents/{item.chunk}" for item in record.kept]
     if sorted(names) != sorted(tensors):
         raise ValueError("a LongLive snapshot must hold the latents of the chunks it keeps, and nothing else")
@@ -101,3 +102,12 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> State:
         if x.shape != shape or x.dtype != dtype:
             raise ValueError(f"{name} of the snapshot is {tuple(x.shape)} {x.dtype}; this preset has {shape} {dtype}")
     return State(record, tuple(tensors[name] for name in names))
+
+
+def _parsed(data: bytes) -> tuple[Record, dict[str, Tensor]]:
+    """The record, and the other tensors by name."""
+    try:
+        tensors = load(data)
+        return Record.model_validate_json(tensors.pop("record").numpy().tobytes()), tensors
+    except (SafetensorError, KeyError, ValidationError) as error:
+        raise ValueError(f"not a LongLive snapshot of this version: {type(error).__name__}") from None

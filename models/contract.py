@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_snake
 
+from models.files import Upload
 from models.media import Inputs, Media
 
 
@@ -29,6 +30,14 @@ class _Declared(BaseModel):
     def wire_name(cls) -> str:
         """The `type` on the wire: `SetShot` is `set_shot`."""
         return to_snake(cls.__name__)
+
+
+class DeviceLost(RuntimeError):
+    """The device, or the memory on it, has failed: nothing on this replica can go on, but on another one it can.
+
+    A model raises it from the verbs of a stream. Any other exception of a verb ends the session, for it would follow it
+    to the next replica.
+    """
 
 
 class Command(_Declared):
@@ -151,6 +160,10 @@ class Director(Protocol):
         """Take the state of a snapshot; raises ValueError when it is not one of this model and version."""
         ...
 
+    def contents(self) -> Sequence[str | Upload]:
+        """All that clients have said and shown and that is still in it: prompts and files, for moderation."""
+        ...
+
 
 class Stream(Protocol):
     """One session's generation state on a loaded replica. The verbs come in this order, each from one thread:
@@ -173,12 +186,24 @@ class Stream(Protocol):
         """Make the chunk part of the memory that later chunks see."""
         ...
 
-    def snapshot(self) -> bytes:
-        """State that lets another replica go on; empty where there is none."""
+    def snapshot(self, *, exact: bool = False) -> bytes:
+        """State that lets another replica go on; empty where there is none.
+
+        It is asked for after every chunk, and may be close instead of exact to be small and quick to restore. `exact`
+        asks for all that there is to go on from, for a move that is planned.
+        """
         ...
 
     def restore(self, state: bytes) -> None:
         """Take the state of a snapshot."""
+        ...
+
+    def contents(self, state: bytes) -> Sequence[str | Upload]:
+        """What clients have said and shown and that is in the state of a snapshot, for moderation; needs no device.
+
+        Raises:
+            ValueError: not a snapshot of this model and version.
+        """
         ...
 
     def close(self) -> None:

@@ -148,6 +148,10 @@ class EchoDirector:
         self._effect, self._intensity = snapshot.effect, snapshot.intensity
         self._still, self._encoded = still, snapshot.image
 
+    def contents(self) -> Sequence[str | Upload]:
+        """The still picture."""
+        return [] if self._still is None else [Upload("", "", type_of(self._still), self._still)]
+
     def _take(self, image: Upload) -> Message:
         if len(image.data) > MAX_STILL_BYTES:
             return CommandError(command="set_image", reason=f"image has more than {MAX_STILL_BYTES} bytes")
@@ -196,12 +200,16 @@ class EchoStream:
     def commit(self) -> None:
         """Nothing is remembered."""
 
-    def snapshot(self) -> bytes:
+    def snapshot(self, *, exact: bool = False) -> bytes:
         """Nothing to keep."""
         return b""
 
     def restore(self, state: bytes) -> None:
         """Nothing to take."""
+
+    def contents(self, state: bytes) -> Sequence[str | Upload]:
+        """Nothing."""
+        return []
 
     def close(self) -> None:
         """Nothing to free."""
@@ -275,6 +283,12 @@ def size_of(data: bytes) -> tuple[int, int]:
             return image.size
     except (OSError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ValueError("image is not a picture") from None
+
+
+def type_of(data: bytes) -> str:
+    """MIME type by a picture's header."""
+    with Image.open(BytesIO(data)) as image:
+        return str(image.get_format_mimetype())
 
 
 def decode(data: bytes) -> NDArray[np.uint8]:

@@ -62,7 +62,7 @@ def play(director: LongLiveDirector, chunks: int = 1) -> list[Message]:
 
 
 def state(director: LongLiveDirector) -> State:
-    (message,) = director.connect()
+    message, *_ = director.connect()
     assert isinstance(message, State)
     return message
 

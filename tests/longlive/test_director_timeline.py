@@ -172,6 +172,15 @@ class TestListBeats:
             state(director),
         ]
 
+    def test_who_connects_is_told(self) -> None:
+        director = started("a", cut(4, "new"))
+        assert director.connect() == [
+            state(director),
+            BeatsListed(beats=[ListedBeat(kind="scene_cut", prompt="new", at_session_chunk=4)]),
+        ]
+        give(director, unschedule(4))
+        assert director.connect() == [state(director)], "nothing is planned"
+
     def test_an_empty_list(self) -> None:
         director = LongLiveDirector()
         assert give(director, ListBeats())[0] == BeatsListed(beats=[])

@@ -9,6 +9,7 @@ from longlive.director import LongLivePlan
 from longlive.noise import chunk_noise
 from longlive.progress import Kind
 from longlive.replica import LongLiveReplica, LongLiveStream
+from longlive.slots import SLOTS
 from longlive.stamp import read
 from models.registry import find
 
@@ -74,6 +75,18 @@ def test_a_restored_stream_continues_the_picture_and_counts_on(replica: LongLive
     assert other.snapshot() == stream.snapshot()
 
 
+def test_a_planned_move_is_exact_where_a_snapshot_is_only_close(replica: LongLiveReplica) -> None:
+    stream = replica.open()
+    for number in range(SLOTS + 2):
+        chunk(stream, number, "continue" if number else "open")
+    moved, restored = replica.open(), replica.open()
+    moved.restore(stream.snapshot(exact=True))
+    restored.restore(stream.snapshot())
+    following = chunk(stream, SLOTS + 2, "continue")
+    assert np.array_equal(chunk(moved, SLOTS + 2, "continue"), following)
+    assert not np.array_equal(chunk(restored, SLOTS + 2, "continue"), following), "the snapshot keeps the window alone"
+
+
 @pytest.mark.parametrize(
     "state", [b"", b"x", b"[]", b"{}", json.dumps({"version": 99, "frames": 1}).encode(), b'{"version":1,"frames":-1}']
 )
@@ -95,3 +108,15 @@ def test_noise_is_a_function_of_seed_and_chunk() -> None:
     assert not chunk_noise(5, 7, shape).equal(chunk_noise(7, 5, shape))
     assert not chunk_noise(5, 7, shape).equal(chunk_noise(5, 8, shape))
     assert abs(float(chunk_noise(-1, 0, (4096,)).std()) - 1) < 0.1
+
+
+def test_a_snapshot_tells_the_prompts_of_all_chunks_that_it_keeps(replica: LongLiveReplica) -> None:
+    stream = replica.open()
+    chunk(stream, 0, "open", "a fox in the snow")
+    chunk(stream, 1, "shot", "a neon city")
+    told = replica.open().contents(stream.snapshot())
+    assert len(told) == 2
+    assert "a fox in the snow" in told[0]
+    assert "a neon city" in told[1]
+    with pytest.raises(ValueError, match="not a LongLive snapshot"):
+        stream.contents(b"{}")
