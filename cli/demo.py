@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ class Watcher:
         self.failure = ""
         self.messages: list[dict[str, Any]] = []
         self.pictures: list[tuple[int, Picture]] = []
+        self.shown_at: list[float] = []
+        """Of each picture, of `time.monotonic`."""
         self._recent: deque[float] = deque()
         self._news = asyncio.Event()
 
@@ -64,6 +67,7 @@ class Watcher:
             self._recent.popleft()
         if number is not None:
             self.pictures.append((number, rgb))
+            self.shown_at.append(now)
         self._news.set()
 
     @property
@@ -84,10 +88,22 @@ class Watcher:
 
 async def play(url: str, key: str, settings: Settings, console: Console) -> bool:
     """Play the storyboard at `url`; True if frames came and every beat fired where it was planned."""
+    watcher = Watcher()
+    async with staged(watcher, url, key, settings, console) as (reactor, _):
+        await direct(reactor)
+        await watch(watcher, FRESH.frames(CHUNKS))
+    return _report(watcher, url, key, console)
+
+
+@asynccontextmanager
+async def staged(
+    watcher: Watcher, url: str, key: str, settings: Settings, console: Console
+) -> AsyncIterator[tuple[Any, ClusterClient]]:
+    """A connected SDK client, whom the watcher hears, and the cluster's inner door; the live table is shown meanwhile.
+    What the SDK refuses ends the block and is kept in the watcher."""
     from reactor_sdk import Reactor, ReactorError
 
     cluster = await ClusterClient.connect(settings)
-    watcher = Watcher()
     loop = asyncio.get_running_loop()
     reactor = Reactor(MODEL, api_key=key, api_url=url)
     reactor.on_status(lambda status: setattr(watcher, "status", status.value))
@@ -100,8 +116,7 @@ async def play(url: str, key: str, settings: Settings, console: Console) -> bool
         shown = asyncio.create_task(board.keep(live, cluster))
         try:
             await reactor.connect()
-            await _direct(reactor)
-            await _watch(watcher, FRESH.frames(CHUNKS))
+            yield reactor, cluster
             await reactor.send_command("reset", {})
             await reactor.disconnect()
         except ReactorError as error:
@@ -112,10 +127,10 @@ async def play(url: str, key: str, settings: Settings, console: Console) -> bool
             reactor.close()
             live.update(board.table())
             await cluster.close()
-    return _report(watcher, url, key, console)
 
 
-async def _direct(reactor: Any) -> None:
+async def direct(reactor: Any) -> None:
+    """Plan the storyboard, and start."""
     await reactor.send_command("set_shot", {"prompt": BEATS[0].prompt})
     for beat in BEATS[1:]:
         command = "schedule_scene_cut" if beat.kind == "hard cut" else "schedule_shot"
@@ -123,7 +138,8 @@ async def _direct(reactor: Any) -> None:
     await reactor.send_command("start", {})
 
 
-async def _watch(watcher: Watcher, frames: int) -> None:
+async def watch(watcher: Watcher, frames: int) -> None:
+    """Return when all chunks and so many pictures have come, or after a while."""
     deadline = time.monotonic() + PLAY_TIMEOUT_S
     while time.monotonic() < deadline:
         if len(watcher.chunks()) >= CHUNKS and watcher.pictures and watcher.pictures[-1][0] >= frames - 1:

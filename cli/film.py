@@ -15,6 +15,7 @@ from cli.storyboard import BEATS, Beat
 COLUMNS = 5
 MARGIN = 12
 CAPTION = 44
+BAND = 24
 INK, PAPER, ACCENT = (235, 236, 240), (18, 19, 24), (255, 176, 92)
 
 Picture = NDArray[np.uint8]
@@ -29,6 +30,15 @@ def write_video(path: Path, pictures: list[Picture], fps: int) -> None:
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode())
+
+
+def captioned(picture: Picture, text: str) -> Picture:
+    """The picture with a line of text in a band at its foot."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, image.height - BAND, image.width, image.height), PAPER)
+    draw.text((MARGIN, image.height - BAND + 5), text, ACCENT, ImageFont.load_default(13))
+    return np.asarray(image)
 
 
 def write_sheet(path: Path, by_beat: dict[Beat, list[Picture]]) -> None:

@@ -12,7 +12,9 @@ from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 
+from cluster.errors import UnknownWorker
 from cluster.keys import GRACE_S, KeyLimits, KeyRing
+from cluster.records import PriorityClass
 from cluster.settings import Settings
 
 app = typer.Typer(
@@ -31,6 +33,13 @@ KeyId = Annotated[str, typer.Argument(help="Id of the key, as `list` shows it.")
 MaxSessions = Annotated[int | None, typer.Option(help="Open sessions; without it the cluster's limit.", min=0)]
 MaxSessionS = Annotated[
     int | None, typer.Option(help="Longest session in seconds, if shorter than the cluster's.", min=1, max=86_400)
+]
+MaxCreations = Annotated[
+    int | None,
+    typer.Option("--max-creations-per-minute", help="New sessions in any 60 s; without it the cluster's limit.", min=1),
+]
+Priority = Annotated[
+    PriorityClass | None, typer.Option(help="Class of its sessions where they wait; strict. Without it normal.")
 ]
 T = TypeVar("T")
 
@@ -53,21 +62,24 @@ def serve(port: Port = 8080, host: Host = "0.0.0.0") -> None:
         _fail(str(error))
 
 
-@app.command()
-def demo(
+@app.command("demo")
+def show(
     port: Port = 8080,
     host: Host = "0.0.0.0",
     once: Annotated[
         bool, typer.Option("--once", help="Exit after the storyboard; 0 only if it played as planned.")
     ] = False,
+    kill: Annotated[bool, typer.Option("--kill", help="Kill the worker in the midst of it.")] = False,
 ) -> None:
     """Bring a cluster up, play a three-beat storyboard through the published SDK, then keep serving."""
-    from cli import up
-    from cli.demo import play
+    from cli import demo, failover, up
 
     key = SecretStr(secrets.token_urlsafe(24))
     settings = _settings()
     settings = settings.model_copy(update={"api_keys": (*settings.api_keys, key)})
+    play = demo.play
+    if kill:
+        play, settings = failover.play, failover.with_spare(settings)
     try:
         with up.running(settings, host, port):
             played = asyncio.run(play(f"http://127.0.0.1:{port}", key.get_secret_value(), settings, console))
@@ -104,14 +116,71 @@ def workers(as_json: Annotated[bool, typer.Option("--json", help="One JSON objec
         for status in statuses:
             typer.echo(status.model_dump_json())
         return
-    columns = ("worker", "model", "state", "sessions", "pid", "metrics port")
+    columns = ("worker", "model", "state", "sessions", "pid", "metrics port", "node")
     table = Table(*(Column(name, overflow="fold") for name in columns))
     for status in statuses:
         sessions = " ".join(held.session_id for held in status.sessions)
         table.add_row(
-            status.name, status.model, status.state, sessions, str(status.pid), str(status.metrics_port or "-")
+            status.name,
+            status.model,
+            status.state,
+            sessions,
+            str(status.pid),
+            str(status.metrics_port or "-"),
+            status.node,
         )
     console.print(table)
+
+
+@app.command()
+def drain(
+    target: Annotated[
+        str | None, typer.Argument(help="Name of a worker, or id of a node (`workers` lists both).")
+    ] = None,
+    here: Annotated[bool, typer.Option("--here", help="All workers of the node that this runs on.")] = False,
+    deadline_s: Annotated[
+        float | None,
+        typer.Option("--deadline", help="Seconds after which what is left is moved; else it ends by itself.", min=0),
+    ] = None,
+    wait_s: Annotated[float, typer.Option("--wait", help="Seconds to wait for them to leave.", min=0)] = 86_400.0,
+) -> None:
+    """Have workers leave; their sessions end by themselves or, at the deadline, go on elsewhere."""
+    from cli import attach
+    from cli.drain import TooLate
+    from cli.drain import drain as leave
+
+    if (target is None) is not here:
+        _fail("name a worker or a node, or say --here")
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, soft_wrap=True)
+
+    try:
+        asyncio.run(attach.with_cluster(_settings(), lambda cluster: leave(cluster, target, deadline_s, wait_s, say)))
+    except (attach.NotRunning, UnknownWorker, TooLate) as error:
+        _fail(str(error))
+
+
+@app.command()
+def integrity(
+    within_s: Annotated[
+        float, typer.Option("--within", help="Seconds for which to look: what is gone by then was a change.", min=0)
+    ] = 5.0,
+) -> None:
+    """Compare what registry, allocator and workers say; 1 if something lastingly does not fit."""
+    from cli import attach
+    from cli.integrity import lasting
+    from cluster.errors import Unavailable
+
+    try:
+        found = asyncio.run(attach.with_cluster(_settings(), lambda cluster: lasting(cluster, within_s)))
+    except (attach.NotRunning, Unavailable) as error:
+        _fail(str(error))
+    for violation in sorted(found):
+        errors.print(f"{violation.kind}: {violation.subject} {violation.detail}", highlight=False, soft_wrap=True)
+    if found:
+        raise typer.Exit(1)
+    console.print("all fits")
 
 
 @keys_app.command("create")
@@ -119,9 +188,11 @@ def create(
     name: Annotated[str, typer.Argument(help="Who or what the key is for.")],
     max_sessions: MaxSessions = None,
     max_session_s: MaxSessionS = None,
+    max_creations: MaxCreations = None,
+    priority: Priority = None,
 ) -> None:
     """Make a key. It is printed this once; the cluster keeps its hash."""
-    limits = KeyLimits(max_sessions=max_sessions, max_session_s=max_session_s)
+    limits = _limits(max_sessions, max_session_s, max_creations, priority)
 
     async def make(ring: KeyRing) -> tuple[str, str]:
         key, raw = await ring.create(name, limits)
@@ -135,19 +206,35 @@ def create(
 @keys_app.command("list")
 def list_keys() -> None:
     """List the live keys."""
-    columns = ("id", "name", "created (unix s)", "rotated (unix s)", "sessions", "seconds of one")
+    columns = (
+        "id",
+        "name",
+        "created (unix s)",
+        "rotated (unix s)",
+        "sessions",
+        "seconds of one",
+        "a minute",
+        "priority",
+    )
     table = Table(*(Column(title, overflow="fold") for title in columns))
     for key in _with_keys(lambda ring: ring.all()):
-        limits = (key.limits.max_sessions, key.limits.max_session_s)
-        numbers = ("-" if limit is None else str(limit) for limit in limits)
-        table.add_row(key.key_id, key.name, str(key.created_at or "-"), str(key.rotated_at or "-"), *numbers)
+        own = key.limits
+        limits = (own.max_sessions, own.max_session_s, own.max_creations_per_minute, own.priority)
+        cells = ("-" if limit is None else str(limit) for limit in limits)
+        table.add_row(key.key_id, key.name, str(key.created_at or "-"), str(key.rotated_at or "-"), *cells)
     console.print(table)
 
 
 @keys_app.command("limit")
-def limit(key_id: KeyId, max_sessions: MaxSessions = None, max_session_s: MaxSessionS = None) -> None:
+def limit(
+    key_id: KeyId,
+    max_sessions: MaxSessions = None,
+    max_session_s: MaxSessionS = None,
+    max_creations: MaxCreations = None,
+    priority: Priority = None,
+) -> None:
     """Replace a key's limits; one that is left out becomes the cluster's again. They hold for new sessions."""
-    limits = KeyLimits(max_sessions=max_sessions, max_session_s=max_session_s)
+    limits = _limits(max_sessions, max_session_s, max_creations, priority)
     if not _with_keys(lambda ring: ring.limit(key_id, limits)):
         _fail(_NO_KEY.format(key_id))
     console.print(f"{key_id} limited", highlight=False)
@@ -176,6 +263,17 @@ def revoke(key_id: KeyId) -> None:
     if not _with_keys(lambda ring: ring.revoke(key_id)):
         _fail(_NO_KEY.format(key_id))
     console.print(f"{key_id} revoked", highlight=False)
+
+
+def _limits(
+    max_sessions: int | None, max_session_s: int | None, max_creations: int | None, priority: PriorityClass | None
+) -> KeyLimits:
+    return KeyLimits(
+        max_sessions=max_sessions,
+        max_session_s=max_session_s,
+        max_creations_per_minute=max_creations,
+        priority=priority,
+    )
 
 
 def _with_keys(work: Callable[..., Awaitable[T]]) -> T:

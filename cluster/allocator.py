@@ -10,19 +10,22 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 import structlog
 from redis.exceptions import RedisError
 
 from cluster import metrics
-from cluster.api import WorkerGone, WorkerState, WorkerStatus
-from cluster.errors import Conflict, QueueFull, Unavailable, UnknownModel
+from cluster.api import HeldSession, WorkerGone, WorkerState, WorkerStatus
+from cluster.errors import Conflict, NotFound, QueueFull, Unavailable, UnknownModel, UnknownWorker
 from cluster.fleet import Backend, Fleet
+from cluster.inspection import facts
+from cluster.integrity import Inspector, Violation, violations
 from cluster.janitor import keep_clean
-from cluster.policy import Place, Pool, Slots, by_model
-from cluster.records import Grant, SessionRecord, Ticket
+from cluster.policy import Pool, by_model
+from cluster.promises import Promises
+from cluster.records import Grant, Move, Place, SessionRecord, Ticket
 from cluster.settings import Settings
+from cluster.slots import Slots
 from cluster.storage import open_storage
 from cluster.store import Store
 from cluster.tasks import Tasks
@@ -33,13 +36,6 @@ log = structlog.get_logger(__name__)
 MAX_MOVES = 3
 """A session that has lost this many workers is ended: it may be what kills them."""
 TICK_S = 1.0
-
-
-class Granted(NamedTuple):
-    """When a session was granted (monotonic seconds), and the first `seq` of its worker that knows of it."""
-
-    at: float
-    seq: int
 
 
 class Allocator:
@@ -53,14 +49,18 @@ class Allocator:
         self._pools = by_model(settings.pools, settings.limits.max_queue)
         self._tasks = Tasks("allocator", failed=crash)
         self._fleet = Fleet(settings, backend, self._tasks, heard=self._heard, lost=self._lost)
-        self._grants: dict[str, Granted] = {}
+        self._grants: dict[str, int] = {}
+        """By session id, the first `seq` of its worker that knows of it."""
+        self._promises = Promises()
         self._asked_at: dict[str, float] = {}
         self._granting: set[str] = set()
-        self._moving: set[str] = set()
+        self._moving: dict[str, Move] = {}
+        self._handing_over: set[str] = set()
         self._kick = asyncio.Event()
         self._recovered = asyncio.Event()
         self._tasks.start(self._main())
         self._tasks.start(keep_clean(open_storage(settings), settings))
+        self._tasks.start(self._inspect())
 
     # --- api --------------------------------------------------------------------------------------------------------
 
@@ -69,16 +69,19 @@ class Allocator:
         await self._recovered.wait()
         pool = self._pool(ticket.model)
         await self._drop_former_hold(pool, ticket)
-        pool.enqueue(ticket)
+        pool.enqueue(ticket, time.time())
         self._asked_at[ticket.session_id] = time.monotonic()
         await self._serve(pool)
         self._kick.set()
-        return pool.place(ticket.session_id)
+        place = pool.place(ticket.session_id, time.time())
+        if place is not None:
+            self._promises.make(ticket.session_id, place.eta_s, time.time())
+        return place
 
     async def places(self, model: str, session_ids: Sequence[str]) -> dict[str, Place]:
         """See `AllocatorApi.places`."""
         await self._recovered.wait()
-        found = self._pool(model).places(session_ids)
+        found = self._pool(model).places(session_ids, time.time())
         self._asked_at |= dict.fromkeys(found, time.monotonic())
         return found
 
@@ -92,10 +95,32 @@ class Allocator:
                 await handle.close(session_id, "deleted by the client")
         self._forget(pool, session_id)
 
+    async def drain(self, target: str, deadline_s: float | None) -> list[str]:
+        """See `AllocatorApi.drain`."""
+        await self._recovered.wait()
+        leave_by = None if deadline_s is None else time.time() + deadline_s
+        names = sorted(s.name for s in self._fleet.statuses.values() if target in (s.name, s.node))
+        if not names:
+            raise UnknownWorker(f"no worker and no node named {target}")
+        for name in names:
+            self._fleet.drain(self._pool(self._fleet.statuses[name].model), name, leave_by)
+        self._kick.set()
+        return names
+
     async def workers(self) -> list[WorkerStatus]:
         """See `AllocatorApi.workers`."""
         await self._recovered.wait()
         return list(self._fleet.statuses.values())
+
+    async def check_integrity(self) -> frozenset[Violation]:
+        """See `AllocatorApi.check_integrity`."""
+        await self._recovered.wait()
+        patience_s = self._settings.limits.heartbeat_s
+        try:
+            found = await facts(self._settings.cluster, self._store, self._pools.values(), self._fleet, patience_s)
+        except RedisError as error:
+            raise Unavailable("the session registry does not answer") from error
+        return violations(found)
 
     async def ping(self) -> None:
         """See `AllocatorApi.ping`."""
@@ -129,6 +154,7 @@ class Allocator:
                 await self._close_unasked(pool)
             except RedisError:
                 log.warning("redis_unavailable", during="tick")
+            self._move_overdue(pool)
             await self._fleet.scale(pool)
             pool.check_integrity()
             metrics.observe_pool(model, pool)
@@ -136,7 +162,8 @@ class Allocator:
     async def _serve(self, pool: Pool) -> None:
         while (grant := pool.next_grant()) is not None:
             ticket, worker = grant
-            pool.hold(worker.name, ticket)  # before the first await, so that nobody else is given the slot
+            # before the first await, so that nobody else is given the slot
+            pool.hold(worker.name, ticket.session_id, ticket.tenant)
             self._granting.add(ticket.session_id)
             try:
                 await self._grant(pool, ticket, worker)
@@ -149,17 +176,19 @@ class Allocator:
 
     async def _grant(self, pool: Pool, ticket: Ticket, worker: Slots) -> None:
         record = await self._store.get(ticket.tenant, ticket.session_id)
-        if record is not None and ticket.session_id in self._moving:
+        move = self._moving.get(ticket.session_id)
+        if move is not None and record is not None and record.worker:  # none has handed it over
+            move = Move.LOST
             await self._count_move(record)
         now = time.time()
         epoch = await self._store.grant(ticket.tenant, ticket.session_id, worker.name, now)
         if record is None or epoch == 0:
             self._forget(pool, ticket.session_id)
             return
-        deadline = (record.started_at or now) + record.max_duration_s
-        grant = Grant(
-            session_id=ticket.session_id, tenant=ticket.tenant, model=ticket.model, epoch=epoch, deadline=deadline
-        )
+        started_at = record.started_at or now
+        deadline = started_at + record.max_duration_s
+        held = record.model_copy(update={"epoch": epoch, "worker": worker.name, "started_at": started_at})
+        grant = Grant(record=held, deadline=deadline, move=move)
         handle = self._fleet.handles.get(worker.name)
         try:
             if handle is None:
@@ -167,7 +196,7 @@ class Allocator:
             seq = await handle.reserve(grant)
         except WorkerGone:
             self._fleet.forget(pool, worker.name)
-            self._move(pool, ticket.tenant, ticket.session_id)
+            self._move(pool, ticket.tenant, ticket.session_id, Move.LOST)
         except Conflict as refusal:  # the worker knows better what it holds
             log.warning("reserve_refused", worker_id=worker.name, session_id=ticket.session_id, reason=str(refusal))
             self._put_back(pool, ticket)
@@ -175,7 +204,11 @@ class Allocator:
                 with suppress(WorkerGone):
                     self._heard(pool, await handle.watch(-1, 0))
         else:
-            self._grants[ticket.session_id] = Granted(time.monotonic(), seq)
+            self._moving.pop(ticket.session_id, None)
+            self._grants[ticket.session_id] = seq
+            pool.runs(ticket.session_id, started_at, deadline)
+            if (kept := self._promises.keep(ticket.session_id, now)) is not None:
+                metrics.observe_promise(ticket.model, kept)
             if (status := self._fleet.statuses.get(worker.name)) is not None:
                 self._heard(pool, status)  # it may be over already
             log.info("granted", worker_id=worker.name, session_id=ticket.session_id, epoch=epoch)
@@ -195,7 +228,7 @@ class Allocator:
     def _put_back(self, pool: Pool, ticket: Ticket) -> None:
         """A grant has failed: the session waits again, whether or not the queue is full."""
         pool.release(ticket.session_id)
-        pool.enqueue(ticket.model_copy(update={"priority": 0}))
+        pool.enqueue(ticket.model_copy(update={"priority": 0}), time.time())
 
     async def _close_unasked(self, pool: Pool) -> None:
         limit = time.monotonic() - self._settings.limits.queue_poll_grace_s
@@ -205,6 +238,19 @@ class Allocator:
                 await self._end(ticket.tenant, ticket.session_id, "client vanished while waiting")
                 self._forget(pool, ticket.session_id)
 
+    async def _inspect(self) -> None:
+        """Look, whenever nothing is being granted or moved, whether all that must hold does."""
+        inspector = Inspector()
+        while True:
+            await asyncio.sleep(self._settings.limits.integrity_s)
+            if self._granting or self._handing_over:
+                continue
+            with suppress(Unavailable):
+                lasting = inspector.lasting(await self.check_integrity())
+                metrics.observe_integrity(each.kind for each in lasting)
+                for each in sorted(lasting):
+                    log.error("integrity_violated", kind=each.kind.value, subject=each.subject, detail=each.detail)
+
     # --- workers ----------------------------------------------------------------------------------------------------
 
     def _heard(self, pool: Pool, status: WorkerStatus) -> None:
@@ -213,15 +259,17 @@ class Allocator:
         if worker is None:
             return
         if status.state is WorkerState.DRAINING:
-            worker.draining = True
+            pool.drain(worker.name)
+        elif status.generation < self._settings.generation and not worker.draining:
+            self._fleet.drain(pool, status.name, None)
         held = {session.session_id for session in status.sessions}
         known = set(worker.sessions)
-        worker.others = len(held - known)
+        pool.told(worker.name, len(held - known))
         for session_id in held & known:  # after a restart this is all there is to know of the grant
-            self._grants.setdefault(session_id, Granted(time.monotonic(), status.seq))
-        for session_id in known - held:
-            granted = self._grants.get(session_id)
-            if granted is not None and status.seq >= granted.seq:  # not a word from before the grant
+            self._grants.setdefault(session_id, status.seq)
+        for session_id in known - held - self._handing_over:
+            first = self._grants.get(session_id)
+            if first is not None and status.seq >= first:  # not a word from before the grant
                 self._forget(pool, session_id)
         self._kick.set()
 
@@ -229,18 +277,43 @@ class Allocator:
         """A worker has ended: its sessions queue again, before new ones."""
         tenants = dict(pool.workers[name].sessions) if name in pool.workers else {}
         for session_id in pool.gone(name):
-            if session_id not in self._granting:  # else its grant fails, and it queues then
-                self._move(pool, tenants[session_id], session_id)
+            if session_id not in self._granting | self._handing_over:  # else that fails, and it queues then
+                self._move(pool, tenants[session_id], session_id, Move.LOST)
         log.warning("worker_gone", worker_id=name, sessions=len(tenants))
         self._kick.set()
 
-    def _move(self, pool: Pool, tenant: str, session_id: str) -> None:
+    def _move_overdue(self, pool: Pool) -> None:
+        """Have the sessions moved that draining workers still hold past their time."""
+        now = time.time()
+        for status in self._fleet.statuses.values():
+            if status.model == pool.settings.model and status.leave_by is not None and status.leave_by <= now:
+                for held in status.sessions:
+                    if held.session_id not in self._handing_over:
+                        self._handing_over.add(held.session_id)
+                        self._tasks.start(self._hand_over(pool, status.name, held))
+
+    async def _hand_over(self, pool: Pool, name: str, held: HeldSession) -> None:
+        over = False
+        try:
+            await self._fleet.handles[name].hand_over(held.session_id)
+        except NotFound:
+            over = True
+        except (KeyError, WorkerGone):
+            pass  # it left with its last session before it could answer, or it was lost: the record knows
+        finally:
+            self._handing_over.discard(held.session_id)
+        self._forget(pool, held.session_id)
+        if not over:
+            self._move(pool, held.tenant, held.session_id, Move.PLANNED)
+
+    def _move(self, pool: Pool, tenant: str, session_id: str, why: Move) -> None:
         self._grants.pop(session_id, None)
-        self._moving.add(session_id)
+        self._moving[session_id] = why
         model = pool.settings.model
-        metrics.MOVED.labels(model).inc()
-        log.warning("session_moves", session_id=session_id)
-        pool.enqueue(Ticket(session_id=session_id, tenant=tenant, model=model, arrival=time.time(), priority=0))
+        metrics.MOVED.labels(model, why.value).inc()
+        log.warning("session_moves", session_id=session_id, cause=why.value)
+        now = time.time()
+        pool.enqueue(Ticket(session_id=session_id, tenant=tenant, model=model, arrival=now, priority=0), now)
 
     async def _count_move(self, record: SessionRecord) -> None:
         """Note in the record that the session has lost a worker; end it if that was one too many."""
@@ -248,7 +321,6 @@ class Allocator:
             await self._end(record.tenant, record.session_id, "too many workers lost")
         else:
             await self._store.update(record.tenant, record.session_id, record.epoch, moves=record.moves + 1, worker="")
-        self._moving.discard(record.session_id)
 
     # --- recovery ---------------------------------------------------------------------------------------------------
 
@@ -258,11 +330,18 @@ class Allocator:
             await self._fleet.recover(pool)
         async for record in self._store.all_open():
             pool_of = self._pools.get(record.model)
-            if pool_of is None or pool_of.holder(record.session_id):
+            if pool_of is None:
+                continue
+            if pool_of.holder(record.session_id):
+                if record.started_at:
+                    pool_of.runs(record.session_id, record.started_at, record.started_at + record.max_duration_s)
                 continue
             fresh = record.state is SessionState.PENDING and not record.worker
+            if not fresh:
+                self._moving[record.session_id] = Move.LOST if record.worker else Move.PLANNED
             try:
-                pool_of.enqueue(_ticket(record, priority=1 if fresh else 0))
+                ticket = Ticket.of(record)
+                pool_of.enqueue(ticket if fresh else ticket.model_copy(update={"priority": 0}), time.time())
             except QueueFull:
                 await self._end(record.tenant, record.session_id, "queue full")
         log.info("allocator_recovered", workers=len(self._fleet.handles))
@@ -270,11 +349,12 @@ class Allocator:
     # --- small things -----------------------------------------------------------------------------------------------
 
     def _forget(self, pool: Pool, session_id: str) -> None:
-        granted = self._grants.pop(session_id, None)
+        self._grants.pop(session_id, None)
         self._asked_at.pop(session_id, None)
-        self._moving.discard(session_id)
+        self._promises.drop(session_id)
+        self._moving.pop(session_id, None)
         pool.cancel(session_id)
-        pool.release(session_id, time.monotonic() - granted.at if granted is not None else None)
+        pool.release(session_id, time.time())
         self._kick.set()
 
     async def _end(self, tenant: str, session_id: str, reason: str) -> None:
@@ -285,8 +365,3 @@ class Allocator:
             return self._pools[model]
         except KeyError:
             raise UnknownModel(f"no model named {model}") from None
-
-
-def _ticket(record: SessionRecord, priority: int) -> Ticket:
-    fields = record.model_dump(include={"session_id", "tenant", "model"})
-    return Ticket(**fields, arrival=record.created_at, priority=priority)

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
 from cluster.clips import Segment
-from cluster.policy import Place
-from cluster.records import Grant, Ticket
-from wire.http import IceCandidates, SdpOffer
+from cluster.records import Grant, Place, Ticket
+from wire.http import IceCandidates, Role, SdpOffer
+
+if TYPE_CHECKING:
+    from cluster.integrity import Violation
 
 
 class WorkerGone(Exception):
@@ -57,6 +59,16 @@ class WorkerStatus(BaseModel):
     metrics_port: int = 0
     failure: str = ""
     """Why loading failed; the worker is of no use then."""
+    generation: int = 0
+    """Of the settings that it was started with."""
+    node: str = ""
+    """Where it runs: Ray's id of the node."""
+    peers: int = 0
+    """Of its process, that are not closed."""
+    session_tasks: int = 0
+    """Tasks of sessions that run in its process."""
+    leave_by: float | None = None
+    """Unix seconds from which on the sessions of a draining worker are moved; None: they end by themselves."""
 
 
 class WorkerApi(Protocol):
@@ -74,24 +86,28 @@ class WorkerApi(Protocol):
         """Open the session: the `seq` that knows of it. Raises Conflict when no slot is free or the worker drains."""
         ...
 
-    async def drain(self) -> None:
-        """Take nothing new and exit with the last session."""
+    async def drain(self, leave_by: float | None) -> None:
+        """Take nothing new and exit with the last session; have those that are left moved at `leave_by` (unix s)."""
         ...
 
-    async def create_connection(self, session_id: str) -> int:
-        """A fresh connection id."""
+    async def hand_over(self, session_id: str) -> None:
+        """Stop the session where it can go on exactly, and leave it to another worker. Raises NotFound."""
         ...
 
-    async def offer(self, session_id: str, connection_id: int, offer: SdpOffer) -> None:
-        """Start answering an offer; replaces the connection's peer."""
+    async def create_connection(self, session_id: str, role: Role) -> int:
+        """A fresh connection id. Here and in what follows `role` is that of the asker's token."""
         ...
 
-    async def answer(self, session_id: str, connection_id: int, wait_s: float) -> str | None:
-        """The newest offer's answer; None if it is not there after `wait_s`."""
+    async def offer(self, session_id: str, connection_id: int, offer: SdpOffer, role: Role) -> None:
+        """Start answering an offer; replaces the connection's peer and its role. Raises ConnectionTaken."""
         ...
 
-    async def add_candidates(self, session_id: str, connection_id: int, batch: IceCandidates) -> None:
-        """Trickled candidates."""
+    async def answer(self, session_id: str, connection_id: int, wait_s: float, role: Role) -> str | None:
+        """The newest offer's answer; None if it is not there after `wait_s`. Raises ConnectionTaken."""
+        ...
+
+    async def add_candidates(self, session_id: str, connection_id: int, batch: IceCandidates, role: Role) -> None:
+        """Trickled candidates. Raises ConnectionTaken."""
         ...
 
     async def clip(self, session_id: str, epoch: int, start_s: float, end_s: float) -> tuple[Segment, ...] | None:
@@ -100,6 +116,10 @@ class WorkerApi(Protocol):
 
     async def recorded(self, session_id: str, epoch: int, name: str) -> bytes:
         """A file of a recording; raises ClipGone."""
+        ...
+
+    async def events(self, session_id: str) -> bytes:
+        """The log of a session so far (`models.events`); raises NotFound."""
         ...
 
     async def close(self, session_id: str, reason: str) -> None:
@@ -122,8 +142,19 @@ class AllocatorApi(Protocol):
         """The session is over: leave the queue, free the slot."""
         ...
 
+    async def drain(self, target: str, deadline_s: float | None) -> list[str]:
+        """Drain a worker, or all of a node: their names. Raises UnknownWorker.
+
+        Sessions that are left after `deadline_s` are moved; with None they end by themselves.
+        """
+        ...
+
     async def workers(self) -> list[WorkerStatus]:
         """Every worker's last word."""
+        ...
+
+    async def check_integrity(self) -> frozenset[Violation]:
+        """What one look finds, which may be a change under way. Raises Unavailable."""
         ...
 
     async def ping(self) -> None:

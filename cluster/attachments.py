@@ -9,6 +9,7 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from cluster.errors import CommandRefused
 from cluster.records import Grant
 from cluster.settings import Settings
 from cluster.storage import NotStored, Storage, StorageError
@@ -26,8 +27,10 @@ REFUSED = "the upload was refused"
 AWAY = "the upload cannot be read now"
 
 
-class UnresolvedUpload(Exception):
-    """A file that a command needs is not to be had; the text is fit for the client."""
+class UnresolvedUpload(CommandRefused):
+    """A file that a command needs is not to be had."""
+
+    code = "unresolved_upload"
 
 
 class Attachments:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from pydantic import ValidationError
 
 from cluster import metrics
 from cluster.describe import capabilities, openapi
+from cluster.moderation.contents import contents_of
+from cluster.moderation.verdict import Content
 from models.contract import Command, CommandError, Director, Message, ModelSpec
 from models.files import MISSING, Upload
 from wire import frames
@@ -47,6 +50,13 @@ class Dispatch:
             except ValidationError:
                 return ()
         return tuple(needed)
+
+    def contents(self, message: frames.Command, files: Mapping[str, Upload]) -> Iterator[Content]:
+        """All texts and files of a command as the model would get it; none of one that will be refused anyway."""
+        declared = self._types.get(message.name)
+        if declared is not None:
+            with suppress(ValidationError):
+                yield from contents_of(declared.model_validate(arguments(message), context=files.get))
 
     def __call__(self, message: ClientMessage, files: Mapping[str, Upload] | None = None) -> Turn:
         """Take one message, with the uploads that it needs by id. Never raises for what a client says."""

@@ -1,4 +1,8 @@
-"""The connections of one session: who is there, who may come, and what all of them are told."""
+"""The connections of one session: who is there, who may come, and what all of them are told.
+
+All are of the session's account. A connection's role is that of the token of its newest offer, so nothing that a token
+does to another's connection raises it. A viewer's token has no say in a connection that a director has.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,18 @@ from collections.abc import Callable
 import structlog
 
 from cluster import metrics
-from cluster.errors import Conflict, UnknownConnection
+from cluster.errors import Conflict, ConnectionTaken, UnknownConnection
 from cluster.media.connection import Connection
 from cluster.records import Grant
 from cluster.settings import LimitSettings
 from wire.frames import ServerMessage
-from wire.http import FLAT_CONNECTION_ID, SdpOffer
+from wire.http import FLAT_CONNECTION_ID, IceCandidates, Role, SdpOffer
 
 log = structlog.get_logger(__name__)
 
 CONNECTION_IDS = range(FLAT_CONNECTION_ID + 1, 10_000)
+DIRECTORS_RESERVE = 2
+"""Connections that viewers leave free: for a director, and for one that comes back before its old peer is given up."""
 
 
 class Connections:
@@ -41,31 +47,50 @@ class Connections:
         """Of those that are known: open, answering, or yet to get an offer."""
         return list(self._connections)
 
-    def create(self) -> int:
+    def create(self, role: Role) -> int:
         """A fresh connection id, from 1002 to 9999. Raises Conflict."""
-        return self._add(secrets.choice([n for n in CONNECTION_IDS if n not in self._connections])).id
+        return self._add(secrets.choice([n for n in CONNECTION_IDS if n not in self._connections]), role).id
 
-    def offer(self, connection_id: int, offer: SdpOffer) -> None:
-        """Answer an offer; raises as `get`, and InvalidOffer."""
-        self.get(connection_id, create=True).offer(offer)
+    def offer(self, connection_id: int, offer: SdpOffer, role: Role) -> None:
+        """Answer an offer; raises as `get`, and InvalidOffer.
+
+        The id may be one that this worker has never seen: a client that comes back.
+        """
+        self._get_or_add(connection_id, role).offer(offer, role)
         if (timer := self._unused.pop(connection_id, None)) is not None:
             timer.cancel()
 
-    def get(self, connection_id: int, *, create: bool = False) -> Connection:
-        """A connection by id. An offer may name one that this worker has never seen: a client that comes back.
+    async def answer(self, connection_id: int, wait_s: float, role: Role) -> str | None:
+        """The answer to the newest offer, None if it is not there after `wait_s`; raises as `get`, and InvalidOffer."""
+        connection = self.get(connection_id, role)
+        sdp = await connection.answer(wait_s)
+        _check(connection, role)  # a director may have come while the call was held
+        return sdp
+
+    async def add_candidates(self, connection_id: int, batch: IceCandidates, role: Role) -> None:
+        """Trickled candidates; they may come before their offer, on an id never seen. Raises as `get`."""
+        await self._get_or_add(connection_id, role).add_candidates(batch)
+
+    def get(self, connection_id: int, role: Role = Role.DIRECTOR) -> Connection:
+        """A connection by id.
 
         Raises:
             UnknownConnection: not known, or not a connection id at all.
+            ConnectionTaken: a director has it, and the role is the viewer's.
             Conflict: the session has as many as it may have.
         """
-        if connection_id in self._connections:
-            return self._connections[connection_id]
-        if not create or (connection_id not in CONNECTION_IDS and connection_id != FLAT_CONNECTION_ID):
+        if connection_id not in self._connections:
             raise UnknownConnection(f"no connection {connection_id}")
-        return self._add(connection_id)
+        return _check(self._connections[connection_id], role)
 
     def opened(self, connection: Connection) -> None:
-        """A peer is connected: for the first time, or again."""
+        """A peer is connected: for the first time, or again.
+
+        Its client may have another connection here that is dead: whoever does not answer is no longer counted.
+        """
+        for other in self._connections.values():
+            if other is not connection and other.role is connection.role:  # no viewer puts a director to the test
+                other.probe()
         if connection.id not in self._open:
             self._open.add(connection.id)
             metrics.CONNECTIONS.labels(self._grant.model).inc()
@@ -91,10 +116,20 @@ class Connections:
             timer.cancel()
         await asyncio.gather(*(connection.close(ended=said) for connection in list(self._connections.values())))
 
-    def _add(self, connection_id: int) -> Connection:
+    def _get_or_add(self, connection_id: int, role: Role) -> Connection:
+        possible = connection_id in CONNECTION_IDS or connection_id == FLAT_CONNECTION_ID
+        if possible and connection_id not in self._connections:
+            return self._add(connection_id, role)
+        return self.get(connection_id, role)
+
+    def _add(self, connection_id: int, role: Role) -> Connection:
         if len(self._connections) >= self._limits.max_connections:
             raise Conflict(f"the session has {len(self._connections)} connections already")
+        viewers = sum(connection.role is Role.VIEWER for connection in self._connections.values())
+        if role is Role.VIEWER and viewers >= self._limits.max_connections - DIRECTORS_RESERVE:
+            raise Conflict(f"the session has {viewers} viewers already")
         connection = self._connections[connection_id] = self._make(connection_id)
+        connection.role = role
         loop = asyncio.get_running_loop()
         self._unused[connection_id] = loop.call_later(self._limits.connect_grace_s, self._forget, connection_id)
         return connection
@@ -104,3 +139,9 @@ class Connections:
         del self._unused[connection_id]
         del self._connections[connection_id]
         log.info("connection_unused", session_id=self._grant.session_id, connection_id=connection_id)
+
+
+def _check(connection: Connection, role: Role) -> Connection:
+    if role is Role.VIEWER and connection.role is Role.DIRECTOR and connection.offered:
+        raise ConnectionTaken(f"connection {connection.id} is a director's")
+    return connection

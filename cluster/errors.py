@@ -3,19 +3,27 @@
 ClusterError
 ├── NotFound               not_found: no such session, or not this tenant's
 │   ├── UnknownModel       unknown_model
-│   └── UnknownConnection  unknown_connection
+│   ├── UnknownConnection  unknown_connection
+│   └── UnknownWorker      unknown_worker: no worker and no node of this name
 ├── InvalidOffer           invalid_offer: the SDP cannot be answered
 ├── NotReady               not_ready: no worker holds the session yet
 ├── Conflict               conflict: the session's state forbids the call
+│   └── ConnectionTaken    connection_taken: a viewer asks for a connection that a director has
 ├── UploadRefused          upload_refused: the bytes are not what their slot was made for
 │   ├── UploadTooLarge     upload_too_large
 │   ├── SizeMismatch       size_mismatch: more or fewer bytes than announced
 │   ├── DigestMismatch     digest_mismatch
 │   └── UnsupportedMedia   unsupported_media: a type that is not taken, or a broken file
+├── CommandRefused         command_refused: a command does not reach its model
+│   └── TooManyCommands    too_many_commands: as many wait as may
+│   (and `UnresolvedUpload` of `cluster.attachments`, and those of `cluster.moderation.verdict`)
 ├── OutsideRecording       outside_recording: a clip that is not within the recording
 ├── ClipGone               clip_gone: no longer kept, or never was
 ├── QuotaExceeded          quota_exceeded: the tenant's limit is reached
-├── QueueFull              queue_full: too many are waiting
+├── ScopeExhausted         insufficient_scope: the token's own limit of open sessions is reached
+├── Later                  refused now, with the seconds after which to try again
+│   ├── CreationsExceeded  creations_exceeded: too many new sessions in a minute
+│   └── QueueFull          queue_full: too many are waiting
 └── Unavailable            unavailable: a part of the cluster did not answer; try again
 """
 
@@ -46,6 +54,12 @@ class UnknownConnection(NotFound):
     code = "unknown_connection"
 
 
+class UnknownWorker(NotFound):
+    """No worker has this name, and none runs on a node of this name."""
+
+    code = "unknown_worker"
+
+
 class InvalidOffer(ClusterError):
     """The SDP offer cannot be parsed or answered."""
 
@@ -62,6 +76,12 @@ class Conflict(ClusterError):
     """The session's state forbids the call."""
 
     code = "conflict"
+
+
+class ConnectionTaken(Conflict):
+    """A director has the connection; a viewer must use another id."""
+
+    code = "connection_taken"
 
 
 class UploadRefused(ClusterError):
@@ -94,6 +114,18 @@ class UnsupportedMedia(UploadRefused):
     code = "unsupported_media"
 
 
+class CommandRefused(ClusterError):
+    """A command does not reach its model. Said on the data channel."""
+
+    code = "command_refused"
+
+
+class TooManyCommands(CommandRefused):
+    """As many commands of the connection wait as may."""
+
+    code = "too_many_commands"
+
+
 class OutsideRecording(ClusterError):
     """No such clip can be: its times are not within the recording, or no times at all."""
 
@@ -106,16 +138,20 @@ class ClipGone(ClusterError):
     code = "clip_gone"
 
 
+class ScopeExhausted(ClusterError):
+    """The token allows no more open sessions than there are."""
+
+    code = "insufficient_scope"
+
+
 class QuotaExceeded(ClusterError):
     """The tenant's limit of open sessions is reached."""
 
     code = "quota_exceeded"
 
 
-class QueueFull(ClusterError):
-    """Too many sessions wait already. `retry_after_s` says when to try again."""
-
-    code = "queue_full"
+class Later(ClusterError):
+    """What is refused now and can be asked for again after `retry_after_s` seconds."""
 
     def __init__(self, message: str, retry_after_s: int = 5) -> None:
         super().__init__(message, retry_after_s)
@@ -123,6 +159,18 @@ class QueueFull(ClusterError):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class CreationsExceeded(Later):
+    """The tenant has created as many sessions as it may in a minute."""
+
+    code = "creations_exceeded"
+
+
+class QueueFull(Later):
+    """Too many sessions wait already."""
+
+    code = "queue_full"
 
 
 class Unavailable(ClusterError):

@@ -78,9 +78,11 @@ class Fleet:
             for _ in range(pool.to_spawn()):
                 await self._spawn(pool)
         for name in pool.to_drain():
-            pool.workers[name].draining = True
-            log.info("worker_drained", worker_id=name)
-            self._tasks.start(self._drain(name))
+            self.drain(pool, name, None)
+
+    async def names(self) -> list[str]:
+        """Of the workers that exist, known here or not. Raises Unavailable."""
+        return await self._backend.names()
 
     async def recover(self, pool: Pool) -> None:
         """Take up the pool's workers that exist already, with what they hold."""
@@ -92,14 +94,20 @@ class Fleet:
         self._count += 1
         prefix = worker_prefix(self._cluster, pool.settings.model)
         name = f"{prefix}{int(time.time() * 1000):x}-{self._count}"
-        pool.spawned(name)
+        pool.spawned(name, time.time())
         self._spawned_at[name] = time.monotonic()
         self._adopt(pool, name, await self._backend.spawn(name, pool.settings))
         log.info("worker_spawned", worker_id=name)
 
-    async def _drain(self, name: str) -> None:
+    def drain(self, pool: Pool, name: str, leave_by: float | None) -> None:
+        """Have a worker take nothing new and leave; what it still holds at `leave_by` (unix seconds) is to be moved."""
+        pool.drain(name)
+        log.info("worker_drained", worker_id=name, leave_by=leave_by)
+        self._tasks.start(self._drain(name, leave_by))
+
+    async def _drain(self, name: str, leave_by: float | None) -> None:
         with suppress(WorkerGone):  # its watch says so
-            await self.handles[name].drain()
+            await self.handles[name].drain(leave_by)
 
     async def _take_up(self, pool: Pool, name: str) -> None:
         try:
@@ -111,9 +119,9 @@ class Fleet:
         except TimeoutError:
             await self._backend.kill(name)
             return
-        pool.spawned(name)
+        pool.spawned(name, time.time())
         for held in status.sessions:
-            pool.workers[name].sessions[held.session_id] = held.tenant
+            pool.hold(name, held.session_id, held.tenant)
         self._hear(pool, status)
         self._adopt(pool, name, handle)
 

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 from redis.asyncio import Redis
 
+from cluster.records import PriorityClass
 from cluster.settings import Settings
 from cluster.store import text
 from wire.http import SESSION_DURATION_MAX_S
@@ -69,6 +70,10 @@ class KeyLimits(BaseModel):
     """Open sessions of the account, more or fewer than the cluster's limit."""
     max_session_s: Annotated[int, Field(ge=1, le=SESSION_DURATION_MAX_S)] | None = None
     """Longest session in seconds, if that is shorter than the cluster's."""
+    max_creations_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """New sessions of the account in any 60 s, more or fewer than the cluster's limit."""
+    priority: PriorityClass | None = None
+    """Class of the account's sessions where they wait; normal if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 from collections import Counter as TCounter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
 
+from cluster.integrity import Kind
 from cluster.policy import Pool
+from cluster.promises import Kept
 
 _CHUNK_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.208, 1.5, 2.0, 3.0, 5.0)
 _PORTS_TRIED = 100
@@ -32,7 +34,16 @@ SESSIONS = Gauge("llc_sessions", "Sessions in this worker's slots", ["model"])
 CONNECTIONS = Gauge("llc_connections", "Open connections of this worker", ["model"])
 SESSIONS_ENDED = Counter("llc_sessions_ended_total", "Sessions ended on this worker, by reason", ["model", "reason"])
 COMMANDS = Counter("llc_commands_total", "Commands by outcome: accepted, refused, invalid", ["model", "outcome"])
+FORBIDDEN = Counter("llc_forbidden_total", "What viewers asked for and only directors may", ["model"])
+MODERATION = Counter(
+    "llc_moderation_total",
+    "Texts and pictures by outcome: allow, warn, terminate, unavailable (and refused), passed_unseen",
+    ["kind", "outcome"],
+)
+MODERATION_SECONDS = Histogram("llc_moderation_seconds", "Time until the moderators' verdict, where asked", ["kind"])
 SNAPSHOT = Histogram("llc_snapshot_seconds", "Time to write one snapshot to Redis", ["model"])
+SNAPSHOT_BYTES = Counter("llc_snapshot_bytes_total", "Bytes of snapshots written to Redis", ["model"])
+UNKEPT = Counter("llc_unkept_turns_total", "Answers to commands that left before their effect was in Redis", ["model"])
 STORE_RETRIES = Counter("llc_store_retries_total", "Writes to Redis that had to be tried again", ["model"])
 FAILURES = Counter("llc_task_failures_total", "Background tasks that ended with an unforeseen error", ["owner"])
 
@@ -44,7 +55,18 @@ ADMISSION = Histogram(
     ["model"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
 )
-MOVED = Counter("llc_sessions_moved_total", "Sessions that lost their worker", ["model"])
+ETA_ERROR = Histogram(
+    "llc_eta_error_seconds",
+    "How far the wait that was announced when a session was queued was from the wait there was, either way",
+    ["model"],
+    buckets=(1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600, 1800),
+)
+ETA_PROMISED = Counter("llc_eta_promised_seconds_total", "Waits announced when sessions were queued", ["model"])
+ETA_WAITED = Counter("llc_eta_waited_seconds_total", "How long those sessions then waited", ["model"])
+MOVED = Counter("llc_sessions_moved_total", "Sessions that changed their worker, by cause", ["model", "cause"])
+
+
+VIOLATIONS = Gauge("llc_integrity_violations", "What two looks in a row have found not to hold, by kind", ["kind"])
 
 
 class OutputMeter:
@@ -64,6 +86,13 @@ class OutputMeter:
         self._encoded, self._dropped = now, dropped
 
 
+def observe_promise(model: str, kept: Kept) -> None:
+    """A session that was told how long it would wait has waited."""
+    ETA_ERROR.labels(model).observe(abs(kept.promised_s - kept.waited_s))
+    ETA_PROMISED.labels(model).inc(kept.promised_s)
+    ETA_WAITED.labels(model).inc(max(0.0, kept.waited_s))
+
+
 def observe_pool(model: str, pool: Pool) -> None:
     """Bring the pool's gauges up to date."""
     workers = pool.workers.values()
@@ -72,6 +101,13 @@ def observe_pool(model: str, pool: Pool) -> None:
     WORKERS.labels(model, "draining").set(sum(w.draining for w in workers))
     WORKERS.labels(model, "busy").set(sum(w.ready and not w.draining and bool(w.sessions) for w in workers))
     WORKERS.labels(model, "idle").set(sum(w.ready and not w.draining and not w.sessions for w in workers))
+
+
+def observe_integrity(kinds: Iterable[Kind]) -> None:
+    """Bring the gauge of violations up to date."""
+    found = TCounter(kinds)
+    for kind in Kind:
+        VIOLATIONS.labels(kind.value).set(found[kind])
 
 
 def serve(first_port: int) -> int:

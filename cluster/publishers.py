@@ -8,6 +8,7 @@ from cluster.media.connection import Connection
 from models.contract import Track
 from models.media import AudioSamples, Inputs, VideoFrames
 from wire.frames import Channel, Refused, TrackPublished
+from wire.http import Role
 
 
 class Publishers:
@@ -33,9 +34,9 @@ class Publishers:
         return TrackPublished(name, request_id)
 
     def publish_unasked(self, connection: Connection) -> None:
-        """Clients of the flat path have no channel to ask on: they get the slots that are free."""
+        """Clients of the flat path have no channel to ask on: as directors they get the slots that are free."""
         for name in self._tracks:
-            if name not in self._holders:
+            if connection.role is Role.DIRECTOR and name not in self._holders:
                 self.publish(connection, name, None)
 
     def unpublish(self, connection: Connection, name: str) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, cast
 
 import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
 from ray.util import list_named_actors
 from redis.asyncio import Redis
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -32,6 +33,7 @@ NAMESPACE = "longlive"
 ALLOCATOR_PATIENCE_S = 10.0
 """Ray restarts a dead allocator in about two seconds; no client asks twice for a session by itself."""
 RETRY_EVERY_S = 0.1
+GCS_PATIENCE_S = 10.0
 OBJECT_STORE_BYTES = 80 * 2**20
 """Nothing of ours goes through Ray's object store; this is about the least it takes."""
 
@@ -62,12 +64,14 @@ def start_ray() -> bool:
 class Proxy:
     """Calls an actor's methods as if it were here: errors come back as themselves, a dead actor as `gone`.
 
-    With `patience_s`, an actor that Ray restarts is asked again for so long; its methods must be idempotent.
+    With `patience_s`, an actor that Ray restarts is asked again for so long, and one that was replaced is looked up
+    by `name`; its methods must be idempotent.
     """
 
-    def __init__(self, actor: Any, gone: type[Exception], patience_s: float = 0.0) -> None:
+    def __init__(self, actor: Any, gone: type[Exception], patience_s: float = 0.0, name: str = "") -> None:
         self._actor = actor
         self._gone = gone
+        self._name = name
         self._retrying = AsyncRetrying(
             retry=retry_if_exception_type(gone),
             stop=stop_after_delay(patience_s),
@@ -84,7 +88,14 @@ class Proxy:
         except RayTaskError as error:
             raise error.cause from None
         except (ActorDiedError, ActorUnavailableError, RayActorError) as error:
+            if self._name:
+                with suppress(ValueError):  # nobody has replaced it yet
+                    self._actor = await asyncio.to_thread(ray.get_actor, self._name, NAMESPACE)
             raise self._gone(f"{method}: the actor has ended") from error
+
+
+def _node() -> str:
+    return str(ray.get_runtime_context().get_node_id())
 
 
 class _RedisHolder:
@@ -104,7 +115,7 @@ class _RayWorker(Worker):
     def __init__(self, name: str, pool: PoolSettings, settings: Settings, redis_url: str) -> None:
         logs.configure(settings.log_level, worker_id=name)
         store = Store(Redis.from_url(redis_url), settings)
-        super().__init__(name, pool, settings, store, exit_process=lambda: os._exit(0))
+        super().__init__(name, pool, settings, store, exit_process=lambda: os._exit(0), node=_node())
 
 
 class _RayAllocator(Allocator):
@@ -115,6 +126,10 @@ class _RayAllocator(Allocator):
         store = Store(Redis.from_url(redis_url), settings)
         super().__init__(settings, store, RayBackend(settings, redis_url), crash=lambda: os._exit(1))
         metrics.serve(settings.metrics_port)
+
+    async def generation(self) -> int:
+        """Of the settings that it was started with."""
+        return self._settings.generation
 
 
 _remote = cast(Any, ray.remote)  # its overloads do not know classes that inherit their methods
@@ -156,8 +171,12 @@ class RayBackend:
 
 
 async def worker_names(settings: Settings) -> list[str]:
-    """Names of the cluster's workers."""
-    found = await asyncio.to_thread(list_named_actors, all_namespaces=True)
+    """Names of the cluster's workers. Raises Unavailable."""
+    try:
+        async with asyncio.timeout(GCS_PATIENCE_S):
+            found = await asyncio.to_thread(list_named_actors, all_namespaces=True)
+    except (TimeoutError, RayError) as error:
+        raise Unavailable("Ray's GCS does not answer") from error
     prefixes = tuple(worker_prefix(settings.cluster, pool.model) for pool in settings.pools)
     return [each["name"] for each in found if each["namespace"] == NAMESPACE and each["name"].startswith(prefixes)]
 
@@ -209,4 +228,26 @@ async def connect(settings: Settings) -> tuple[Redis, AllocatorApi, Handles]:
     name = allocator_name(settings)
     options = AllocatorActor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
     actor = await asyncio.to_thread(options.remote, settings, url)
-    return Redis.from_url(url), cast(AllocatorApi, Proxy(actor, Unavailable, ALLOCATOR_PATIENCE_S)), Handles()
+    allocator = Proxy(actor, Unavailable, ALLOCATOR_PATIENCE_S, name)
+    if await allocator.generation() < settings.generation:  # it holds no truth: another one, with these settings
+        ray.kill(actor)
+        await _replaced(
+            Proxy(actor, Unavailable, name=name), partial(options.remote, settings, url), settings.generation
+        )
+    return Redis.from_url(url), cast(AllocatorApi, allocator), Handles()
+
+
+async def _replaced(allocator: Proxy, start: Callable[[], Any], generation: int) -> None:
+    """Start another allocator as soon as the name of the former is free. Raises Unavailable."""
+
+    async def found() -> None:
+        await asyncio.to_thread(start)
+        if await allocator.generation() < generation:
+            raise Unavailable("the former allocator has not ended")
+
+    await AsyncRetrying(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_delay(ALLOCATOR_PATIENCE_S),
+        wait=wait_fixed(RETRY_EVERY_S),
+        reraise=True,
+    )(found)

@@ -1,6 +1,6 @@
 """Moments of sessions, kept under ids of their own, from which their account or a granted one starts other sessions.
 
-<cluster>:saved:<id>           hash: `record` (JSON) and `data` (a session's snapshot); expires
+<cluster>:saved:<id>           hash: `record` (JSON), `data` (a session's snapshot), `events` (its log); expires
 <cluster>:<tenant>:saved       set of the account's ids
 """
 
@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 from redis.asyncio import Redis
 
 from cluster.errors import Conflict, NotFound, QuotaExceeded
+from cluster.journal import Snapshot
 from cluster.records import SessionRecord
 from cluster.settings import Settings
 from cluster.store import Store, text
 from wire.http import SavedSnapshot
+
+Log = Callable[[], Awaitable[bytes | None]]
+"""Gets a session's log (`models.events`); None where no worker has it."""
 
 
 class SavedRecord(BaseModel):
@@ -33,6 +37,8 @@ class SavedRecord(BaseModel):
     created_at: int
     expires_at: int
     grants: tuple[str, ...] = ()
+    events: bool = False
+    """Whether the log is kept too."""
 
     def view(self) -> SavedSnapshot:
         """As its account may see it."""
@@ -49,18 +55,19 @@ class SavedSnapshots:
         self._ttl_s = settings.limits.saved_ttl_s
         self._most = settings.limits.max_saved_snapshots
 
-    async def save(self, session: SessionRecord, name: str, grants: Sequence[str]) -> SavedRecord:
-        """Keep a session's newest snapshot.
+    async def save(self, session: SessionRecord, name: str, grants: Sequence[str], log: Log) -> SavedRecord:
+        """Keep a session's newest snapshot, and the log that led there if there is one to be had.
 
         Raises:
             Conflict: the session has none: nobody has directed it yet, or it is closed.
             QuotaExceeded: the account keeps as many as it may.
         """
-        data = await self._store.load_snapshot(session.tenant, session.session_id)
-        if data is None:
+        parts = await self._store.load_snapshot(session.tenant, session.session_id)
+        if parts is None:
             raise Conflict("the session has no state to save")
         if len(await self.all_of(session.tenant)) >= self._most:
             raise QuotaExceeded(f"at most {self._most} saved snapshots")
+        events = await log()  # now: what has led to the snapshot is in it
         now = int(time.time())
         record = SavedRecord(
             tenant=session.tenant,
@@ -69,8 +76,10 @@ class SavedSnapshots:
             created_at=now,
             expires_at=now + self._ttl_s,
             grants=tuple(grants),
+            events=events is not None,
         )
-        await self._write(record, data)
+        data = Snapshot.of(*parts).model_dump_json().encode()
+        await self._write(record, {"data": data} | ({} if events is None else {"events": events}))
         return record
 
     async def all_of(self, tenant: str) -> list[SavedRecord]:
@@ -90,10 +99,17 @@ class SavedSnapshots:
 
     async def data(self, snapshot_id: str) -> bytes:
         """What a session takes up. Raises NotFound."""
-        data = await self._redis.hget(self._key(snapshot_id), "data")
-        if data is None:
+        return await self._bytes(snapshot_id, "data")
+
+    async def events(self, tenant: str, snapshot_id: str) -> bytes:
+        """The log of one of the account's own: what others may start from tells them nothing of how it came to be.
+
+        Raises:
+            NotFound: there is no such snapshot, or it has no log.
+        """
+        if (await self.find(tenant, snapshot_id)).tenant != tenant:
             raise NotFound(f"no snapshot {snapshot_id}")
-        return data.encode() if isinstance(data, str) else bytes(data)
+        return await self._bytes(snapshot_id, "events")
 
     async def delete(self, tenant: str, snapshot_id: str) -> None:
         """Forget one of the account's own; sessions started from it go on. Raises NotFound."""
@@ -102,10 +118,16 @@ class SavedSnapshots:
         await self._redis.delete(self._key(snapshot_id))
         await self._redis.srem(self._index(tenant), snapshot_id)
 
-    async def _write(self, record: SavedRecord, data: bytes) -> None:
+    async def _bytes(self, snapshot_id: str, field: str) -> bytes:
+        data = await self._redis.hget(self._key(snapshot_id), field)
+        if data is None:
+            raise NotFound(f"no {field} of snapshot {snapshot_id}")
+        return data.encode() if isinstance(data, str) else bytes(data)
+
+    async def _write(self, record: SavedRecord, parts: Mapping[str, bytes]) -> None:
         key = self._key(record.snapshot_id)
         async with self._redis.pipeline(transaction=True) as pipe:
-            fields: dict[Any, Any] = {"record": record.model_dump_json(), "data": data}
+            fields: dict[Any, Any] = {"record": record.model_dump_json(), **parts}
             pipe.hset(key, mapping=fields)
             pipe.expire(key, self._ttl_s)
             pipe.sadd(self._index(record.tenant), record.snapshot_id)

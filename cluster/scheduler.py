@@ -91,6 +91,7 @@ class Scheduler:
         self._news = asyncio.Event()
         self._watched = asyncio.Event()
         self._fresh = True
+        self._finishing = False
         self._started, self._frames = 0.0, 0
         assert spec.main_video.video is not None
         self._chunk_s = spec.geometry.first / spec.main_video.video.fps
@@ -105,6 +106,12 @@ class Scheduler:
             self._watched.set()
         else:
             self._watched.clear()
+
+    def finish(self) -> None:
+        """Plan no further chunk: `run` returns when all that was generated has been shown."""
+        self._finishing = True
+        self._watched.set()
+        self._news.set()
 
     def flush(self) -> None:
         """A run was abandoned: drop its pictures."""
@@ -124,11 +131,18 @@ class Scheduler:
         async with self._arbiter.turn(time.monotonic()):
             await self._in_thread(self._stream.restore, state)
 
+    async def export(self) -> bytes:
+        """The stream's state, as exact as there is. To be asked for when `run` has returned."""
+        async with self._arbiter.turn(time.monotonic()):
+            return await self._in_thread(partial(self._stream.snapshot, exact=True))
+
     async def run(self) -> None:
-        """Generate until cancelled."""
-        while True:
+        """Generate until cancelled, or finished."""
+        while not self._finishing:
             await self._playout.wait_below(self.lead_s)
             await self._watched.wait()  # the last viewer may have left meanwhile
+            if self._finishing:
+                break
             self._news.clear()
             plan = self._director.begin_chunk()
             if plan is None:
@@ -139,6 +153,7 @@ class Scheduler:
             state = await self._generate(plan)
             self._broadcast(self._director.end_chunk(ChunkResult(plan, self._frames)))
             self._completed(state)
+        await self._playout.wait_below(0)
 
     async def _generate(self, plan: ChunkPlan) -> bytes:
         """Make the chunk; returns the stream's snapshot after it."""

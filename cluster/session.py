@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -19,34 +19,34 @@ from cluster.arbiter import Arbiter
 from cluster.attachments import Attachments
 from cluster.commands import Dispatch
 from cluster.connections import Connections
-from cluster.inbox import Files, Inbox
+from cluster.dialogue import Dialogue
+from cluster.errors import NotFound
+from cluster.eventlog import EventLog, opened
 from cluster.journal import Journal, Snapshot
 from cluster.media.connection import Connection
 from cluster.media.output import AudioOutput, VideoOutput
 from cluster.media.recorder import Recorder
+from cluster.moderation.contents import contents_of
+from cluster.moderation.gate import Gate
+from cluster.moderation.screen import Screen
 from cluster.publishers import Publishers
-from cluster.recordings import clip_reply
-from cluster.records import Grant
+from cluster.records import Grant, Move
 from cluster.scheduler import Scheduler
-from cluster.settings import Settings
+from cluster.settings import PoolSettings, Settings
 from cluster.store import Store
 from cluster.tasks import Tasks
-from models.contract import Message, Model, Stream
+from models.contract import DeviceLost, Model, Stream
 from wire.frames import (
     ClientMessage,
-    Command,
     ModelMessage,
-    PublishTrack,
-    RequestClip,
-    RequestRecording,
-    UnpublishTrack,
 )
 from wire.http import FLAT_CONNECTION_ID, SessionState
-from wire.uploads import arguments
 
 log = structlog.get_logger(__name__)
 
 FENCED = "moved to another worker"
+MODERATED = "moderation"
+UNMODERATED = "moderation unavailable"
 
 
 class Session:
@@ -55,6 +55,7 @@ class Session:
     def __init__(
         self,
         grant: Grant,
+        pool: PoolSettings,
         model: Model,
         stream: Stream,
         *,
@@ -62,43 +63,63 @@ class Session:
         settings: Settings,
         attachments: Attachments,
         recorder: Recorder | None,
+        gate: Gate | None,
         arbiter: Arbiter,
         executor: Any,
         ended: Callable[[Session, str], None],
+        broken: Callable[[DeviceLost], None],
     ) -> None:
         self.grant = grant
+        self._pool = pool
         self._model = model
-        self._stream = stream
         self._settings = settings
         self._store = store
         self._attachments = attachments
         self._recorder = recorder
         self._ended = ended
+        self._broken = broken
+        self._greeted: set[int] = set()
         self._ending: asyncio.Task[None] | None = None
         self._tasks = Tasks("session")
         self._journal = Journal(store, grant, fenced=self._fenced)
-        self._director = model.director()
-        self._run = self._director.run
         self._video, self._audio = self._outputs()
+        self._events = EventLog(self._media_s, None if recorder is None else recorder.note)
+        self._director = self._events.director(model.director())
+        self._stream = self._events.stream(stream)
+        self._run = self._director.run
+        self._screen = None if gate is None else Screen(gate, grant)
         if recorder is not None:
             self._video[model.spec.main_video.name].record(recorder)
         self._meters = {name: metrics.OutputMeter(grant.model) for name in self._video}
         self.connections = Connections(grant, settings.limits, self._connection)
-        self._inboxes: dict[int, Inbox] = {}
         self._publishers = Publishers(model.spec.tracks)
         self._grace: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._stream_state = b""
         self._log = log.bind(session_id=grant.session_id, epoch=grant.epoch)
-        self._dispatch = Dispatch(model.spec, self._director)
+        self._dialogue = Dialogue(
+            grant,
+            dispatch=Dispatch(model.spec, self._director),
+            connections=self.connections,
+            publishers=self._publishers,
+            attachments=attachments,
+            recorder=recorder,
+            screen=self._screen,
+            journal=self._journal,
+            limits=settings.limits,
+            tasks=self._tasks,
+            changed=self._director_changed,
+            over=lambda: self._ending is not None,
+            terminate=self._moderated,
+        )
         self._scheduler = Scheduler(
             model.spec,
             self._director,
-            stream,
+            self._stream,
             video=self._video,
             audio=self._audio,
             inputs=self._publishers.take,
-            broadcast=self._broadcast,
+            broadcast=self._dialogue.broadcast,
             completed=self._chunk_completed,
             arbiter=arbiter,
             executor=executor,
@@ -107,24 +128,62 @@ class Session:
     # --- life -------------------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
-        """Take up the snapshot, if there is one, and start. Raises RedisError; ValueError for a bad snapshot."""
-        data = await self._store.load_snapshot(self.grant.tenant, self.grant.session_id)
-        if data is not None:
-            await self._restore(Snapshot.model_validate_json(data))
+        """Take up the snapshot, if there is one, and start.
+
+        Raises:
+            RedisError: Redis does not answer.
+            ValueError: a bad snapshot.
+            CommandRefused: what the snapshot holds is not allowed, or cannot be moderated now.
+        """
+        parts = await self._store.load_snapshot(self.grant.tenant, self.grant.session_id)
+        snapshot = None if parts is None else Snapshot.of(*parts)
+        if self._screen is not None:
+            record = await self._store.get(self.grant.tenant, self.grant.session_id)
+            self._screen.warnings = 0 if record is None else record.warnings
+        if snapshot is not None:
+            await self._restore(snapshot)
+        await self._events.begin(opened(self.grant, self._pool, snapshot))
         if not await self._journal.take_up(SessionState.WAITING):
             self.end(FENCED)
         if self._ending is not None:  # it ended before it began: nothing of it may start
             await self._ending
             return
         self._tasks.start(self._journal.run())
-        self._tasks.start(self._generate())
+        self._generating = self._tasks.start(self._generate())
         loop = asyncio.get_running_loop()
         limits = self._settings.limits
-        grace = limits.connect_grace_s if data is None else limits.reconnect_grace_s
-        self._await_client(grace, SessionState.CLOSED if data is None else SessionState.INACTIVE)
+        grace = limits.connect_grace_s if parts is None else limits.reconnect_grace_s
+        self._await_client(grace, SessionState.CLOSED if parts is None else SessionState.INACTIVE)
         left = max(0.0, self.grant.deadline - time.time())
         self._deadline = loop.call_later(left, self.end, "maximum duration reached")
-        self._log.info("session_opened", restored=data is not None)
+        self._log.info("session_opened", restored=parts is not None)
+
+    async def hand_over(self) -> None:
+        """Leave the session to another worker, exactly as it is once all that has been generated has been shown.
+
+        Raises:
+            NotFound: it has ended meanwhile.
+        """
+        self._scheduler.finish()
+        await asyncio.wait([self._generating])
+        if self._ending is None and self._stream_state:
+            self._stream_state = await self._scheduler.export()
+        if self._ending is None:
+            self._journal.note(worker="")
+            self._journal.keep(self._snapshot)
+            await self._settled()
+        if self._ending is not None:
+            raise NotFound(f"session {self.grant.session_id} is over")
+        self._dialogue.close(say=True)
+        self.connections.send(_moved(Move.PLANNED))
+        await asyncio.shield(self.end(FENCED))
+
+    async def _settled(self) -> None:
+        """All that has happened so far is kept; while that is written, more may happen."""
+        while (asked := self._journal.asked) and self._ending is None:
+            await self._journal.kept(asked)
+            if asked == self._journal.asked:
+                return
 
     def end(self, reason: str, state: SessionState = SessionState.CLOSED) -> asyncio.Task[None]:
         """End the session, once; the task is done when nothing of it is left."""
@@ -135,6 +194,9 @@ class Session:
     def _fenced(self) -> None:
         self.end(FENCED)
 
+    def _moderated(self) -> None:
+        self.end(MODERATED)
+
     async def _end(self, reason: str, state: SessionState) -> None:
         for timer in (self._grace, self._deadline):
             if timer is not None:
@@ -144,6 +206,7 @@ class Session:
                 await self._journal.end(state, reason)
             except RedisError:
                 self._log.warning("redis_unavailable", during="session end")
+        self._dialogue.close(say=reason != FENCED)
         said = None if reason == FENCED else reason  # it is not over: the client shall come back
         await self.connections.close(said)
         await self._tasks.close()
@@ -158,7 +221,9 @@ class Session:
 
     async def _generate(self) -> None:
         (failure,) = await asyncio.gather(self._scheduler.run(), return_exceptions=True)
-        if isinstance(failure, Exception):
+        if isinstance(failure, DeviceLost):
+            self._broken(failure)
+        elif isinstance(failure, Exception):
             metrics.FAILURES.labels("engine").inc()
             self._log.error("generation_failed", exc_info=failure)
             self.end("generation failed")
@@ -183,15 +248,16 @@ class Session:
 
     def opened(self, connection: Connection) -> None:
         """A connection is open: greet it, and generate for it."""
-        self._log.info("connection_opened", connection_id=connection.id)
+        self._log.info("connection_opened", connection_id=connection.id, role=connection.role.value)
         if self._grace is not None:
             self._grace.cancel()
         self._scheduler.set_watched(True)
         self._journal.note(state=SessionState.ACTIVE.value)
-        for message in self._director.connect():
-            connection.send(_to_wire(message))
+        news = [] if self.grant.move is None or connection.id in self._greeted else [_moved(self.grant.move)]
+        self._greeted.add(connection.id)
+        self._dialogue.greet(connection, self._director.connect(), news)
         self._publishers.withdraw(connection)  # a client that reconnects publishes anew
-        self._drop_inbox(connection)  # and knows nothing of replies to what it asked before
+        self._dialogue.forget(connection)  # and knows nothing of replies to what it asked before
         if connection.id == FLAT_CONNECTION_ID:
             self._publishers.publish_unasked(connection)
         self.connections.opened(connection)
@@ -201,69 +267,25 @@ class Session:
         self._log.info("connection_closed", connection_id=connection.id, reason=reason)
         self._tasks.start(connection.close())
         self._publishers.withdraw(connection)
-        self._drop_inbox(connection)
+        self._dialogue.forget(connection)
         was_open = self.connections.closed(connection)  # else the grace that runs already is the client's
         if was_open and not self.connections and self._ending is None:
             self._scheduler.set_watched(False)
             self._journal.note(state=SessionState.SUSPENDED.value)
             self._await_client(self._settings.limits.reconnect_grace_s, SessionState.INACTIVE)
 
-    # --- messages ---------------------------------------------------------------------------------------------------
-
     def message(self, connection: Connection, message: ClientMessage) -> None:
-        """What a client says, but for what the connection answers itself."""
-        match message:
-            case PublishTrack(name=name, request_id=request_id):
-                connection.send(self._publishers.publish(connection, name, request_id))
-            case UnpublishTrack(name=name):
-                self._publishers.unpublish(connection, name)
-            case Command():
-                self._inbox(connection).put(message)
-            case RequestClip() | RequestRecording() if self._recorder is not None:
-                connection.send(clip_reply(self._recorder, self.grant, message, int(time.time() * 1000)))
-            case _:
-                self._turn(connection, message)
+        """See `Dialogue.message`."""
+        self._dialogue.message(connection, message)
 
-    def _inbox(self, connection: Connection) -> Inbox:
-        if connection.id not in self._inboxes:
-            self._inboxes[connection.id] = Inbox(
-                files=self._dispatch.files,
-                fetch=self._attachments.fetch,
-                dispatch=lambda command, files: self._turn(connection, command, files),
-                refuse=lambda command, code, reason: connection.send(self._dispatch.refuse(command, reason, code)),
-                limit=self._settings.limits.max_waiting_commands,
-                tasks=self._tasks,
-            )
-        return self._inboxes[connection.id]
+    # --- chunks and snapshots ---------------------------------------------------------------------------------------
 
-    def _drop_inbox(self, connection: Connection) -> None:
-        if (inbox := self._inboxes.pop(connection.id, None)) is not None:
-            inbox.close()
-
-    def _turn(self, connection: Connection, message: ClientMessage, files: Files | None = None) -> None:
-        if isinstance(message, Command) and self._recorder is not None:
-            self._recorder.note("command", message.name, arguments(message))
-        turn = self._dispatch(message, files)
-        self._broadcast(turn.messages)
-        if turn.reply is not None:
-            connection.send(turn.reply)
-        if turn.changed:
-            self._director_changed()
-
-    def _director_changed(self) -> None:
+    def _director_changed(self) -> int:
         if self._director.run != self._run:
             self._run = self._director.run
             self._scheduler.flush()
         self._scheduler.wake()
-        self._journal.keep(self._snapshot)
-
-    def _broadcast(self, messages: Sequence[Message]) -> None:
-        for message in map(_to_wire, messages):
-            if self._recorder is not None:
-                self._recorder.note("message", message.type, message.data)
-            self.connections.send(message)
-
-    # --- chunks and snapshots ---------------------------------------------------------------------------------------
+        return self._journal.keep(self._snapshot)
 
     def _chunk_completed(self, state: bytes) -> None:
         self._stream_state = state
@@ -277,12 +299,29 @@ class Session:
 
     async def _restore(self, snapshot: Snapshot) -> None:
         self._director.restore(snapshot.director)
+        if self._screen is not None:
+            kept = await asyncio.to_thread(self._stream.contents, snapshot.stream) if snapshot.stream else ()
+            refused = await self._screen.check(contents_of([*self._director.contents(), *kept]), None)
+            if refused is not None:
+                raise refused
         self._run = self._director.run
         self._stream_state = snapshot.stream
         if snapshot.stream:
             await self._scheduler.restore(snapshot.stream)
 
+    def events(self) -> bytes:
+        """The log so far, of this worker (`models.events`)."""
+        return self._events.data()
+
     # --- parts ------------------------------------------------------------------------------------------------------
+
+    def _media_s(self) -> float:
+        """Seconds of media so far: where the recording is, or how much was shown."""
+        main = self._model.spec.main_video
+        if self._recorder is not None:
+            return round(self._recorder.now_s, 3)
+        assert main.video is not None
+        return round(self._video[main.name].stats.released / main.video.fps, 3)
 
     def _outputs(self) -> tuple[Mapping[str, VideoOutput], Mapping[str, AudioOutput]]:
         video: dict[str, VideoOutput] = {}
@@ -296,8 +335,9 @@ class Session:
         return video, audio
 
 
-def _to_wire(message: Message) -> ModelMessage:
-    return ModelMessage(message.wire_name(), message.model_dump(mode="json"))
+def _moved(how: Move) -> ModelMessage:
+    """Additive to the wire: the session is, or will be, on another worker."""
+    return ModelMessage("session_moved", {"cause": how.value})
 
 
 def _label(reason: str) -> str:
@@ -306,6 +346,8 @@ def _label(reason: str) -> str:
         "no client",
         "maximum duration reached",
         "generation failed",
+        MODERATED,
+        UNMODERATED,
         "snapshot unusable",
         "worker shut down",
         FENCED,

@@ -6,6 +6,7 @@ start-up with the variable's name.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 from pathlib import Path
@@ -16,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cluster import pem
+from cluster.moderation.denylist import DenyList
+from cluster.records import PriorityClass
 
 OWN_ISSUER = "longlive-cluster/"
 """Beginning of the `iss` of every cluster's own tokens."""
@@ -43,6 +46,8 @@ class PoolSettings(_Group):
     """Workers kept loaded beyond those that hold a session."""
     max_workers: int = Field(default=1, ge=1)
     sessions_per_worker: int = Field(default=1, ge=1)
+    max_queue: int | None = Field(default=None, ge=0)
+    """Waiting sessions of this model; None leaves `LLC_LIMITS__MAX_QUEUE`."""
 
     @property
     def device(self) -> str:
@@ -101,6 +106,8 @@ class IssuerSettings(_Group):
     """Where its public keys are; https, or http on this machine."""
     audience: str = Field(min_length=1)
     """What `aud` must be or contain."""
+    priority: PriorityClass = PriorityClass.NORMAL
+    """Class of its subjects' sessions where they wait."""
 
     @field_validator("issuer")
     @classmethod
@@ -112,8 +119,7 @@ class IssuerSettings(_Group):
     @field_validator("jwks_url")
     @classmethod
     def _protected(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if not parts.hostname or (parts.scheme != "https" and (parts.scheme, parts.hostname) not in _LOOPBACK):
+        if not _is_protected(url):
             raise ValueError("not an https URL: whoever can change the keys on their way can sign tokens")
         return url
 
@@ -161,6 +167,11 @@ class AuthSettings(_Group):
         if len({each.issuer for each in issuers}) < len(issuers):
             raise ValueError("an issuer is there twice")
         return issuers
+
+
+def _is_protected(url: str) -> bool:
+    parts = urlsplit(url)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme, parts.hostname) in _LOOPBACK)
 
 
 def _check_secret(secret: SecretStr) -> None:
@@ -220,11 +231,71 @@ class RecordingSettings(_Group):
     """How long the segments' URLs in a playlist work."""
 
 
+class ModerationSettings(_Group):
+    """Who looks at what clients say and show before the model sees it. Nobody, unless a list or a URL is set."""
+
+    deny_list: Path | None = None
+    """File of words and patterns, the same on every worker (`cluster.moderation.denylist`); asked first."""
+    webhook_url: str | None = None
+    """A service of the operator's (`cluster.moderation.webhook`); https, or http on this machine."""
+    webhook_secret: SecretStr | None = None
+    """What requests to it are signed with: `whsec_` and 32 bytes or more in base64."""
+    timeout_s: float = Field(default=2.0, gt=0, le=10)
+    """How long the service may take at each attempt; clients wait 10 s for the reply to a command."""
+    attempts: int = Field(default=3, ge=1, le=10)
+    fail: Literal["closed", "open"] = "closed"
+    """What becomes of a content when the service does not answer: it is refused, or passes unseen."""
+    max_warnings: int = Field(default=10, ge=0)
+    """The next one ends the session."""
+    cache_ttl_s: int = Field(default=300, ge=0)
+    """How long a verdict on equal contents of an account is used again, in seconds."""
+
+    @field_validator("deny_list")
+    @classmethod
+    def _is_a_list(cls, path: Path | None) -> Path | None:
+        if path is not None:
+            DenyList.read(path)
+        return path
+
+    @field_validator("webhook_url")
+    @classmethod
+    def _is_private(cls, url: str | None) -> str | None:
+        if url is not None and not _is_protected(url):
+            raise ValueError("not an https URL: prompts would be read, and verdicts made, on the way")
+        return url
+
+    @field_validator("webhook_secret")
+    @classmethod
+    def _is_a_key(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None:
+            webhook_key(secret.get_secret_value())
+        return secret
+
+    @model_validator(mode="after")
+    def _requests_are_signed(self) -> Self:
+        if self.webhook_url is not None and self.webhook_secret is None:
+            raise ValueError("a webhook needs the secret: the service must know who asks")
+        return self
+
+
+def webhook_key(secret: str) -> bytes:
+    """The bytes of a secret as Standard Webhooks writes it. Raises ValueError, which tells nothing of it."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not secret.startswith("whsec_") or len(key) < MIN_SECRET_BYTES:
+        raise ValueError(f"not whsec_ and {MIN_SECRET_BYTES} bytes or more in base64")
+    return key
+
+
 class LimitSettings(_Group):
     """Limits and timers, in seconds unless the name says otherwise."""
 
     max_queue: int = Field(default=256, ge=0)
     max_sessions_per_tenant: int = Field(default=100, ge=1)
+    max_creations_per_minute: int = Field(default=120, ge=1)
+    """Sessions that one account may create in any 60 s."""
     max_connections: int = Field(default=64, ge=1)
     """Connections of one session."""
     max_waiting_commands: int = Field(default=64, ge=1)
@@ -246,8 +317,12 @@ class LimitSettings(_Group):
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
     sdp_answer_wait_s: float = Field(default=8.0, gt=0)
     """How long a poll for the SDP answer is held."""
+    move_wait_s: float = Field(default=8.0, ge=0)
+    """How long a client's call is held for a session that is between two workers."""
     heartbeat_s: float = Field(default=1.0, gt=0)
     """Workers are pinged this often; three misses are a death."""
+    integrity_s: float = Field(default=30.0, gt=0)
+    """How often the allocator compares what it, the registry and the workers say."""
 
 
 class Settings(BaseSettings):
@@ -264,6 +339,8 @@ class Settings(BaseSettings):
 
     cluster: str = "longlive"
     """Name of this cluster in session objects, and prefix of its keys and actors."""
+    generation: int = Field(default=0, ge=0)
+    """Raise it to roll workers: those of an older one take nothing new and leave as they idle."""
     redis_url: str | None = None
     """`LLC_REDIS_URL` or `REDIS_URL`; None starts an embedded server."""
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
@@ -279,6 +356,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     uploads: UploadSettings = UploadSettings()
     recording: RecordingSettings = RecordingSettings()
+    moderation: ModerationSettings = ModerationSettings()
     limits: LimitSettings = LimitSettings()
     metrics_port: int = Field(default=9400, ge=0, le=65_535)
     """First port tried for a worker's metrics; the next free one is taken, 0 turns the endpoint off."""

@@ -1,8 +1,9 @@
 """Redis: sessions, epochs, snapshots. Every key carries the cluster and, where a session is meant, its tenant.
 
     <cluster>:<tenant>:session:<id>    hash, `SessionRecord`; expires
-    <cluster>:<tenant>:snapshot:<id>   bytes; expires
+    <cluster>:<tenant>:snapshot:<id>   hash: `data`, and `stream`, which is big and changes with every chunk; expires
     <cluster>:<tenant>:open            set of ids of sessions that are not over
+    <cluster>:<tenant>:created         sorted set of ids by time, see `cluster.quota`; expires
     <cluster>:open                     set of `<tenant>/<id>`, from which the allocator rebuilds its queue
 
 A worker writes through `update` and `save_snapshot`, which compare its epoch with the record's in one Lua step; a write
@@ -11,14 +12,39 @@ of a former owner changes nothing and answers False. Redis 6.2 commands only.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 from redis.asyncio import Redis
 
+from cluster.quota import LUA, Quota
 from cluster.records import SessionRecord
 from cluster.settings import Settings
 from wire.http import SessionState
+
+# KEYS: record, open, open of all, created, snapshot. ARGV: quota, prefix of records, session id, member, ttl,
+# snapshot's ttl, snapshot, fields of the record.
+_CREATE = (
+    LUA
+    + """
+local now = now_ms()
+local limit, retry_ms = refused(cjson.decode(ARGV[1]), KEYS[2], KEYS[4], ARGV[2], now)
+if limit then return {limit, retry_ms} end
+redis.call('HSET', KEYS[1], unpack(ARGV, 8))
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('SADD', KEYS[3], ARGV[4])
+redis.call('ZADD', KEYS[4], now, ARGV[3])
+redis.call('PEXPIRE', KEYS[4], cjson.decode(ARGV[1]).window)
+redis.call('DEL', KEYS[5])
+if ARGV[7] ~= '' then
+  redis.call('HSET', KEYS[5], 'data', ARGV[7])
+  redis.call('EXPIRE', KEYS[5], ARGV[6])
+end
+return {'', 0}
+"""
+)
 
 _GRANT = """
 local state = redis.call('HGET', KEYS[1], 'state')
@@ -29,18 +55,29 @@ if tonumber(redis.call('HGET', KEYS[1], 'started_at')) == 0 then redis.call('HSE
 return epoch
 """
 
-_UPDATE = """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
+_OWNED = """
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+if not epoch then return -1 end
+if epoch ~= ARGV[1] then return 0 end
+"""
+
+_UPDATE = (
+    _OWNED
+    + """
 redis.call('HSET', KEYS[1], unpack(ARGV, 3))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return 1
 """
+)
 
-_SNAPSHOT = """
-if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], ARGV[3], 'EX', ARGV[2])
+_SNAPSHOT = (
+    _OWNED
+    + """
+redis.call('HSET', KEYS[2], unpack(ARGV, 3))
+redis.call('EXPIRE', KEYS[2], ARGV[2])
 return 1
 """
+)
 
 _END = """
 local state = redis.call('HGET', KEYS[1], 'state')
@@ -56,15 +93,24 @@ if ARGV[1] == 'CLOSED' then redis.call('DEL', KEYS[2]) else redis.call('EXPIRE',
 return 1
 """
 
-_REOPEN = """
-if redis.call('HGET', KEYS[1], 'state') ~= 'INACTIVE' then return 0 end
+# KEYS: record, open, open of all, created. ARGV: quota, prefix of records, session id, member, ttl, now.
+_REOPEN = (
+    LUA
+    + """
+if redis.call('HGET', KEYS[1], 'state') ~= 'INACTIVE' then return {'state', 0} end
+local limit, retry_ms = refused(cjson.decode(ARGV[1]), KEYS[2], KEYS[4], ARGV[2], now_ms())
+if limit then return {limit, retry_ms} end
 redis.call('HINCRBY', KEYS[1], 'epoch', 1)
-redis.call('HSET', KEYS[1], 'state', 'PENDING', 'reason', '', 'worker', '', 'started_at', '0.0', 'moves', '0')
-redis.call('EXPIRE', KEYS[1], ARGV[1])
-redis.call('SADD', KEYS[2], ARGV[2])
-redis.call('SADD', KEYS[3], ARGV[3])
-return 1
+redis.call('HSET', KEYS[1], 'state', 'PENDING', 'reason', '', 'worker', '', 'started_at', '0.0', 'moves', '0',
+  'queued_at', ARGV[6])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+redis.call('SADD', KEYS[2], ARGV[3])
+redis.call('SADD', KEYS[3], ARGV[4])
+return {'', 0}
 """
+)
+
+NO_LIMITS = Quota()
 
 
 def text(value: bytes | str) -> str:
@@ -74,6 +120,16 @@ def text(value: bytes | str) -> str:
 
 def _record(fields: dict[Any, Any]) -> SessionRecord | None:
     return SessionRecord.from_redis({text(name): text(value) for name, value in fields.items()}) if fields else None
+
+
+class RecordLost(Exception):
+    """A session that a worker holds has no record: Redis has been restarted without its data."""
+
+
+def _owned(answer: Any) -> bool:
+    if int(answer) < 0:
+        raise RecordLost
+    return bool(answer)
 
 
 class Store:
@@ -86,19 +142,24 @@ class Store:
         self._live_ttl = settings.limits.max_session_s + settings.limits.record_ttl_s
         self._snapshot_ttl = settings.limits.snapshot_ttl_s
         self._live_snapshot_ttl = settings.limits.max_session_s + settings.limits.snapshot_ttl_s
-        self._grant, self._update, self._snapshot, self._end, self._reopen = (
-            redis.register_script(source) for source in (_GRANT, _UPDATE, _SNAPSHOT, _END, _REOPEN)
+        self._create, self._grant, self._update, self._snapshot, self._end, self._reopen = (
+            redis.register_script(source) for source in (_CREATE, _GRANT, _UPDATE, _SNAPSHOT, _END, _REOPEN)
         )
 
-    async def create(self, record: SessionRecord) -> None:
-        """Enter a new session."""
-        key = self._session(record.tenant, record.session_id)
-        async with self.redis.pipeline(transaction=True) as pipe:
-            pipe.hset(key, mapping=record.to_redis())
-            pipe.expire(key, max(self._live_ttl, record.max_duration_s + self._record_ttl))
-            pipe.sadd(self._open(record.tenant), record.session_id)
-            pipe.sadd(f"{self._cluster}:open", f"{record.tenant}/{record.session_id}")
-            await pipe.execute()
+    async def create(self, record: SessionRecord, quota: Quota = NO_LIMITS, snapshot: bytes = b"") -> None:
+        """Enter a new session, with the snapshot that it shall start from, if its account may have one more.
+
+        Raises:
+            QuotaExceeded, CreationsExceeded, ScopeExhausted: nothing was entered.
+        """
+        tenant, session_id = record.tenant, record.session_id
+        ttl = max(self._live_ttl, record.max_duration_s + self._record_ttl)
+        fields = [part for pair in record.to_redis().items() for part in pair]
+        args = [*self._entry(quota, tenant, session_id), ttl, self._live_snapshot_ttl, snapshot, *fields]
+        keys = [*self._entered(tenant, session_id), self._snapshot_key(tenant, session_id)]
+        limit, retry_ms = await self._create(keys=keys, args=args)
+        if limit:
+            raise quota.refusal(text(limit), int(retry_ms))
 
     async def get(self, tenant: str, session_id: str) -> SessionRecord | None:
         """The record, None if there is none (or it has expired)."""
@@ -128,24 +189,30 @@ class Store:
         return int(await self._grant(keys=[self._session(tenant, session_id)], args=[worker, now]))
 
     async def update(self, tenant: str, session_id: str, epoch: int, **fields: Any) -> bool:
-        """Change fields of the record under an epoch; False if the epoch is no longer the session's."""
+        """Change fields of the record under an epoch; False if the epoch is no longer the session's.
+
+        Raises:
+            RecordLost: there is no record: Redis has lost what it held.
+        """
         pairs = [part for name, value in fields.items() for part in (name, str(value))]
         keys = [self._session(tenant, session_id)]
-        return bool(await self._update(keys=keys, args=[epoch, self._live_ttl, *pairs]))
+        return _owned(await self._update(keys=keys, args=[epoch, self._live_ttl, *pairs]))
 
-    async def save_snapshot(self, tenant: str, session_id: str, epoch: int, data: bytes) -> bool:
-        """Keep a snapshot under an epoch; False if the epoch is no longer the session's."""
+    async def save_snapshot(
+        self, tenant: str, session_id: str, epoch: int, data: bytes, stream: bytes | None = None
+    ) -> bool:
+        """Keep a snapshot under an epoch; without `stream`, what was kept of it stays. Returns and raises as
+        `update`."""
         keys = [self._session(tenant, session_id), self._snapshot_key(tenant, session_id)]
-        return bool(await self._snapshot(keys=keys, args=[epoch, self._live_snapshot_ttl, data]))
+        more = [] if stream is None else ["stream", stream]
+        args: list[Any] = [epoch, self._live_snapshot_ttl, "data", data, *more]
+        return _owned(await self._snapshot(keys=keys, args=args))
 
-    async def plant_snapshot(self, tenant: str, session_id: str, data: bytes) -> None:
-        """Give a session that has yet to be entered the snapshot that it shall start from."""
-        await self.redis.set(self._snapshot_key(tenant, session_id), data, ex=self._live_snapshot_ttl)
-
-    async def load_snapshot(self, tenant: str, session_id: str) -> bytes | None:
-        """The newest snapshot."""
-        data = await self.redis.get(self._snapshot_key(tenant, session_id))
-        return data.encode() if isinstance(data, str) else data
+    async def load_snapshot(self, tenant: str, session_id: str) -> tuple[bytes, bytes] | None:
+        """The newest snapshot: `data` and `stream`."""
+        found = await self.redis.hmget(self._snapshot_key(tenant, session_id), ["data", "stream"])
+        data, stream = (part.encode() if isinstance(part, str) else part for part in found)
+        return None if data is None else (data, stream or b"")
 
     async def end(
         self, tenant: str, session_id: str, state: SessionState, reason: str, epoch: int | None = None
@@ -165,10 +232,15 @@ class Store:
         args = [state.value, reason, self._record_ttl, session_id, fence, member, self._snapshot_ttl]
         return bool(await self._end(keys=keys, args=args))
 
-    async def reopen(self, tenant: str, session_id: str) -> bool:
-        """Make an INACTIVE session PENDING again; False if it is not INACTIVE."""
-        keys = [self._session(tenant, session_id), self._open(tenant), f"{self._cluster}:open"]
-        return bool(await self._reopen(keys=keys, args=[self._live_ttl, session_id, f"{tenant}/{session_id}"]))
+    async def reopen(self, tenant: str, session_id: str, quota: Quota = NO_LIMITS) -> bool:
+        """Make an INACTIVE session PENDING again; False if it is not INACTIVE. Raises as `create`, changing nothing."""
+        args = [*self._entry(quota, tenant, session_id), self._live_ttl, time.time()]
+        limit, retry_ms = await self._reopen(keys=self._entered(tenant, session_id), args=args)
+        if text(limit) == "state":
+            return False
+        if limit:
+            raise quota.refusal(text(limit), int(retry_ms))
+        return True
 
     async def _live(self, tenant: str, session_id: str) -> SessionRecord | None:
         record = await self.get(tenant, session_id)
@@ -176,6 +248,15 @@ class Store:
             await self.redis.srem(self._open(tenant), session_id)
             await self.redis.srem(f"{self._cluster}:open", f"{tenant}/{session_id}")
         return record
+
+    def _entered(self, tenant: str, session_id: str) -> list[str]:
+        """Keys of what an open session is entered in."""
+        own = self._session(tenant, session_id), self._open(tenant)
+        return [*own, f"{self._cluster}:open", f"{self._cluster}:{tenant}:created"]
+
+    def _entry(self, quota: Quota, tenant: str, session_id: str) -> list[Any]:
+        """What is looked at, and entered."""
+        return [quota.to_redis(), self._session(tenant, ""), session_id, f"{tenant}/{session_id}"]
 
     def _session(self, tenant: str, session_id: str) -> str:
         return f"{self._cluster}:{tenant}:session:{session_id}"

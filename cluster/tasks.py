@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,7 +13,14 @@ from cluster import metrics
 
 log = structlog.get_logger(__name__)
 
+_running: Counter[str] = Counter()
+
 CANCEL_AGAIN_S = 0.1
+
+
+def running(owner: str) -> int:
+    """Tasks of all owners of this name that run in this process."""
+    return _running[owner]
 
 
 class Tasks:
@@ -31,6 +39,7 @@ class Tasks:
         """Run a coroutine in the background."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
+        _running[self._owner] += 1
         task.add_done_callback(self._done)
         return task
 
@@ -51,6 +60,7 @@ class Tasks:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        _running[self._owner] -= 1
         if not task.cancelled() and (failure := task.exception()) is not None:
             metrics.FAILURES.labels(self._owner).inc()
             log.error("task_failed", owner=self._owner, task=str(task.get_coro()), exc_info=failure)

@@ -19,17 +19,20 @@ from cluster.api import HeldSession, WorkerState, WorkerStatus
 from cluster.arbiter import Arbiter
 from cluster.attachments import Attachments
 from cluster.clips import Segment
-from cluster.errors import Conflict, NotFound, NotReady, Unavailable
+from cluster.errors import CommandRefused, Conflict, NotFound, NotReady, Unavailable
+from cluster.media.peer import open_peers
+from cluster.moderation.gate import Gate
+from cluster.moderation.verdict import ModerationUnavailable
 from cluster.recordings import Recordings
 from cluster.records import Grant
-from cluster.session import FENCED, Session
+from cluster.session import FENCED, MODERATED, UNMODERATED, Session
 from cluster.settings import PoolSettings, Settings
 from cluster.storage import open_storage
 from cluster.store import Store
-from cluster.tasks import Tasks
+from cluster.tasks import Tasks, running
 from models import registry
-from models.contract import Replica
-from wire.http import IceCandidates, SdpOffer
+from models.contract import DeviceLost, Replica
+from wire.http import IceCandidates, Role, SdpOffer, SessionState
 
 log = structlog.get_logger(__name__)
 
@@ -44,9 +47,16 @@ class Worker:
     """
 
     def __init__(
-        self, name: str, pool: PoolSettings, settings: Settings, store: Store, exit_process: Callable[[], None]
+        self,
+        name: str,
+        pool: PoolSettings,
+        settings: Settings,
+        store: Store,
+        exit_process: Callable[[], None],
+        node: str = "",
     ) -> None:
         self.name = name
+        self._node = node
         self._pool = pool
         self._settings = settings
         self._store = store
@@ -54,7 +64,9 @@ class Worker:
         self._model = registry.find(pool.model, pool.preset, **pool.options)
         self._replica: Replica | None = None
         self._sessions: dict[str, Session] = {}
+        self._opening: set[str] = set()
         self._draining = False
+        self._leave_by: float | None = None
         self._failure = ""
         self._seq = 0
         self._changed = asyncio.Event()
@@ -62,6 +74,7 @@ class Worker:
         self._storage = open_storage(settings)
         self._fetching = asyncio.Semaphore(MAX_FETCHING)
         self._recordings = Recordings(name, store.redis, self._storage, settings, idle=self._leave_if_done)
+        self._gate = Gate.of(settings.moderation)
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")  # a chunk, and its commit
         self._tasks = Tasks("worker")
         self._metrics_port = metrics.serve(settings.metrics_port)
@@ -89,17 +102,21 @@ class Worker:
             raise Conflict(f"worker {self.name} takes nothing now")
         session = Session(
             grant,
+            self._pool,
             self._model,
             self._replica.open(),
             store=self._store,
             settings=self._settings,
             attachments=Attachments(grant, self._store.redis, self._storage, self._settings, self._fetching),
             recorder=self._recordings.open(grant, self._model.spec.main_video),
+            gate=self._gate,
             arbiter=self._arbiter,
             executor=self._executor,
             ended=self._ended,
+            broken=self._give_up,
         )
         self._sessions[grant.session_id] = session
+        self._opening.add(grant.session_id)
         metrics.SESSIONS.labels(self._pool.model).inc()
         self._bump()
         try:
@@ -107,16 +124,29 @@ class Worker:
         except RedisError as error:
             await session.end(FENCED)
             raise Unavailable("the session registry does not answer") from error
+        except DeviceLost as error:
+            self._give_up(error)
+            raise Unavailable("the worker's device has failed") from error
+        except ModerationUnavailable:
+            await session.end(UNMODERATED, SessionState.INACTIVE)  # nobody is at fault: it can be started again
+        except CommandRefused:
+            await session.end(MODERATED)
         except ValueError:
             log.exception("snapshot_unusable", session_id=grant.session_id)
             await session.end("snapshot unusable")
+        finally:
+            self._opening.discard(grant.session_id)
         return self._seq
 
-    async def drain(self) -> None:
+    async def drain(self, leave_by: float | None) -> None:
         """See `WorkerApi.drain`."""
-        self._draining = True
+        self._draining, self._leave_by = True, leave_by
         self._bump()
         self._leave_if_done()
+
+    async def hand_over(self, session_id: str) -> None:
+        """See `WorkerApi.hand_over`."""
+        await self._session(session_id).hand_over()
 
     def status(self) -> WorkerStatus:
         """This worker's word on itself."""
@@ -134,25 +164,30 @@ class Worker:
             pid=os.getpid(),
             metrics_port=self._metrics_port,
             failure=self._failure,
+            generation=self._settings.generation,
+            node=self._node,
+            peers=open_peers(),
+            session_tasks=running("session"),
+            leave_by=self._leave_by,
         )
 
     # --- for the gateway --------------------------------------------------------------------------------------------
 
-    async def create_connection(self, session_id: str) -> int:
+    async def create_connection(self, session_id: str, role: Role) -> int:
         """See `WorkerApi.create_connection`."""
-        return self._session(session_id).connections.create()
+        return self._session(session_id).connections.create(role)
 
-    async def offer(self, session_id: str, connection_id: int, offer: SdpOffer) -> None:
+    async def offer(self, session_id: str, connection_id: int, offer: SdpOffer, role: Role) -> None:
         """See `WorkerApi.offer`."""
-        self._session(session_id).connections.offer(connection_id, offer)
+        self._session(session_id).connections.offer(connection_id, offer, role)
 
-    async def answer(self, session_id: str, connection_id: int, wait_s: float) -> str | None:
+    async def answer(self, session_id: str, connection_id: int, wait_s: float, role: Role) -> str | None:
         """See `WorkerApi.answer`."""
-        return await self._session(session_id).connections.get(connection_id).answer(wait_s)
+        return await self._session(session_id).connections.answer(connection_id, wait_s, role)
 
-    async def add_candidates(self, session_id: str, connection_id: int, batch: IceCandidates) -> None:
+    async def add_candidates(self, session_id: str, connection_id: int, batch: IceCandidates, role: Role) -> None:
         """See `WorkerApi.add_candidates`."""
-        await self._session(session_id).connections.get(connection_id, create=True).add_candidates(batch)
+        await self._session(session_id).connections.add_candidates(connection_id, batch, role)
 
     async def clip(self, session_id: str, epoch: int, start_s: float, end_s: float) -> tuple[Segment, ...] | None:
         """See `WorkerApi.clip`."""
@@ -161,6 +196,10 @@ class Worker:
     async def recorded(self, session_id: str, epoch: int, name: str) -> bytes:
         """See `WorkerApi.recorded`."""
         return await self._recordings.read(session_id, epoch, name)
+
+    async def events(self, session_id: str) -> bytes:
+        """See `WorkerApi.events`."""
+        return self._session(session_id).events()
 
     async def close(self, session_id: str, reason: str) -> None:
         """See `WorkerApi.close`."""
@@ -174,6 +213,8 @@ class Worker:
         await asyncio.gather(*(session.end("worker shut down") for session in list(self._sessions.values())))
         await self._recordings.close()
         await self._tasks.close()
+        if self._gate is not None:
+            await self._gate.close()
         self._executor.shutdown()
 
     async def _load(self) -> None:
@@ -198,12 +239,20 @@ class Worker:
         self._bump()
         self._leave_if_done()
 
+    def _give_up(self, failure: DeviceLost) -> None:
+        """The device has failed: the process ends, and its sessions go on elsewhere from their last snapshots."""
+        metrics.FAILURES.labels("device").inc()
+        log.error("device_lost", worker_id=self.name, failure=str(failure), sessions=list(self._sessions))
+        self._exit_process()
+
     def _leave_if_done(self) -> None:
         if self._draining and not self._sessions and not self._recordings.busy:
             log.info("worker_exits", worker_id=self.name)
             self._exit_process()
 
     def _session(self, session_id: str) -> Session:
+        if session_id in self._opening:  # what is said to it now would be lost when it takes up its snapshot
+            raise NotReady(f"session {session_id} is not open yet")
         try:
             return self._sessions[session_id]
         except KeyError:

@@ -15,8 +15,8 @@ from gateway.errors import install_error_handlers
 from gateway.limits import BodyLimit
 from gateway.metrics import Metrics
 from gateway.observe import Observe
+from gateway.openapi import DocumentedApp, refusals
 from gateway.versions import VersionHeaders
-from wire.http import ErrorBody
 
 _DESCRIPTION = """\
 Sessions of interactive video models over WebRTC.
@@ -29,12 +29,12 @@ everything else goes over the data channels. Errors are `{"detail", "code"}` wit
 
 def create_app(cluster: ClusterClient, settings: Settings) -> FastAPI:
     """The app on a connected cluster. The caller owns `cluster` and closes it after the app."""
-    app = FastAPI(
+    app = DocumentedApp(
         title="longlive-cluster",
         version=version("longlive-cluster"),
         description=_DESCRIPTION,
         redirect_slashes=False,
-        responses={"4XX": {"model": ErrorBody}, "5XX": {"model": ErrorBody}},
+        responses=refusals(413, "5XX"),
     )
     app.state.cluster = cluster
     app.state.settings = settings

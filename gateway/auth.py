@@ -8,9 +8,11 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
+from cluster.records import PriorityClass
 from gateway.deps import AuthorityDep, ClusterDep
-from gateway.errors import InvalidApiKey, InvalidToken, TooManyAttempts, Unauthorized
+from gateway.errors import ForbiddenRole, InvalidApiKey, InvalidToken, TooManyAttempts, Unauthorized
 from gateway.scope import Scope
+from wire.http import Role
 
 _api_key = APIKeyHeader(name="Reactor-API-Key", auto_error=False, description="An API key (`rk_…`).")
 _bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="A token from `POST /tokens`.")
@@ -22,14 +24,17 @@ class Principal:
 
     tenant: str
     scope: Scope
+    priority: PriorityClass
+    """The account's, if its API key has none of its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnSession:
-    """A session id that the asker may operate."""
+    """A session id that the asker may operate, or with the viewer's role watch."""
 
     tenant: str
     session_id: str
+    role: Role
 
 
 async def _key_holder(
@@ -60,18 +65,30 @@ async def _principal(
     if claims.by_key and not await cluster.key_is_live(claims.tenant):
         raise InvalidToken("the token's API key was revoked")
     request.state.tenant = claims.tenant
-    return Principal(claims.tenant, Scope(claims.details))
+    return Principal(claims.tenant, Scope(claims.details), claims.priority)
 
 
 KeyHolderDep = Annotated[str, Depends(_key_holder)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
-async def _own_session(session_id: str, principal: PrincipalDep, cluster: ClusterDep) -> OwnSession:
+async def _watched_session(session_id: str, principal: PrincipalDep, cluster: ClusterDep) -> OwnSession:
     """A foreign session is the cluster's 404; one outside the token's scope a 403."""
-    if not principal.scope.covers_account:
-        principal.scope.check_operate(await cluster.get_session(principal.tenant, session_id))
-    return OwnSession(principal.tenant, session_id)
+    role = principal.scope.account_role
+    if role is None:
+        role = principal.scope.role_in(await cluster.get_session(principal.tenant, session_id))
+    return OwnSession(principal.tenant, session_id, role)
+
+
+WatchedSessionDep = Annotated[OwnSession, Depends(_watched_session)]
+"""For what every role may do."""
+
+
+async def _own_session(watched: WatchedSessionDep) -> OwnSession:
+    if watched.role is not Role.DIRECTOR:
+        raise ForbiddenRole("a viewer's token only watches")
+    return watched
 
 
 OwnSessionDep = Annotated[OwnSession, Depends(_own_session)]
+"""For what only directors may do."""

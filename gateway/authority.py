@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import jwt
 
+from cluster.records import PriorityClass
 from cluster.settings import Settings
 from gateway.claims import REQUIRED, UNREADABLE, Claims, issuer, payload_of, read, unverified
 from gateway.errors import InvalidToken
@@ -42,15 +44,17 @@ class Authority:
         """The claims of a good token. Raises `TokenExpired`, `InvalidToken`, `Unavailable` (an issuer's keys)."""
         outside = unverified(token)
         own = outside.issuer == issuer(self._cluster)
+        priority = PriorityClass.NORMAL
         if own:
             keys, audience = await self._own.candidates(outside.kid), None
         elif outside.issuer in self._issuers:
             trusted = self._issuers[outside.issuer]
             keys, audience = await trusted.candidates(outside.kid), trusted.settings.audience
+            priority = trusted.settings.priority
         else:
             raise InvalidToken(UNREADABLE)
         payload = _decode(token, keys, outside.issuer, audience)
-        return read(payload, own=own, now=time.time())
+        return replace(read(payload, own=own, now=time.time()), priority=priority)
 
     def jwks(self) -> dict[str, Any]:
         """The public keys of this cluster's own tokens as a JWK set."""

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from cluster.records import PriorityClass
 from cluster.settings import OWN_ISSUER
 from gateway.errors import InvalidToken, TokenExpired
 from wire.http import TOKEN_LIFETIME_MAX_S, AuthorizationDetail
@@ -41,6 +42,8 @@ class Claims:
     details: tuple[AuthorizationDetail, ...] | None = None
     by_key: bool = True
     """Bought with an API key, whose id `tenant` then is."""
+    priority: PriorityClass = PriorityClass.NORMAL
+    """No word of the token's: the class that the settings give to its issuer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +69,7 @@ def payload_of(claims: Claims, cluster: str) -> dict[str, Any]:
         "jti": uuid.uuid4().hex,
     }
     if claims.details is not None:
-        payload["authorization_details"] = [detail.model_dump(exclude_none=True) for detail in claims.details]
+        payload["authorization_details"] = [detail.model_dump(exclude_defaults=True) for detail in claims.details]
     return payload
 
 

@@ -7,11 +7,11 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
-from fastapi.responses import PlainTextResponse
 
-from gateway.auth import OwnSessionDep
+from gateway.auth import OwnSessionDep, WatchedSessionDep
 from gateway.capability import Capability, InvalidCapability
 from gateway.deps import ClusterDep, SettingsDep
+from gateway.openapi import BY_SESSION, refusals
 from gateway.versions import check_versions
 from wire import playlist
 from wire.playlist import CLIPS_PATH, EVENTS_NAME, INIT_NAME, segment_name
@@ -25,19 +25,25 @@ _PLAYLIST: dict[int | str, dict[str, object]] = {
     200: {"content": {playlist.PLAYLIST_TYPE: {"schema": {"type": "string"}}}},
     202: {"description": "The last segment is still being written; ask again after `Retry-After`."},
     410: {"description": "The recording, or the beginning of the clip, is no longer kept."},
+    **refusals(*BY_SESSION),
+}
+_EVENTS: dict[int | str, dict[str, object]] = {
+    200: {"content": {playlist.EVENTS_TYPE: {"schema": {"type": "string"}}}},
+    **refusals(*BY_SESSION, 410),
 }
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _FILE: dict[int | str, dict[str, object]] = {
     200: {"content": {playlist.INIT_TYPE: _BINARY, playlist.SEGMENT_TYPE: _BINARY}},
     403: {"description": "The URL is not, or no longer, good."},
+    410: {"description": "The recording is no longer kept."},
 }
 
 Epoch = Annotated[int, Query(alias="recording", ge=0, le=2**53, description="From the clip's `playlist_url`.")]
 
 
-@router.get("", response_class=PlainTextResponse, responses=_PLAYLIST, dependencies=[Depends(check_versions)])
+@router.get("", response_class=Response, responses=_PLAYLIST, dependencies=[Depends(check_versions)])
 async def get_playlist(
-    own: OwnSessionDep, cluster: ClusterDep, settings: SettingsDep, epoch: Epoch, start: float, end: float
+    own: WatchedSessionDep, cluster: ClusterDep, settings: SettingsDep, epoch: Epoch, start: float, end: float
 ) -> Response:
     """The HLS playlist of a clip; times are seconds of the recording. 400 for times outside of it."""
     segments = await cluster.clip(own.tenant, own.session_id, epoch, start, end)
@@ -51,7 +57,7 @@ async def get_playlist(
     return Response(text, media_type=playlist.PLAYLIST_TYPE, headers={"Cache-Control": "no-store"})
 
 
-@router.get("/events", response_class=PlainTextResponse, dependencies=[Depends(check_versions)])
+@router.get("/events", response_class=Response, responses=_EVENTS, dependencies=[Depends(check_versions)])
 async def get_events(own: OwnSessionDep, cluster: ClusterDep, epoch: Epoch) -> Response:
     """The recording's commands and messages, one JSON object a line: media time, kind, type, data."""
     data = await cluster.recorded(own.tenant, own.session_id, epoch, EVENTS_NAME)

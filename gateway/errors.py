@@ -8,6 +8,7 @@ GatewayError
 │   └── TokenExpired     401 token_expired
 ├── TooManyAttempts  429 too_many_attempts: wrong API keys from this address
 ├── Forbidden        403 insufficient_scope: the token does not cover the call
+│   └── ForbiddenRole    403 forbidden_role: a viewer's does not
 │   (and 403 invalid_capability, of `gateway.capability`)
 ├── ClientTooOld     426 client_version_too_old
 └── ServerTooOld     501 server_version_too_old
@@ -29,19 +30,22 @@ from starlette.exceptions import HTTPException
 from cluster.errors import (
     ClipGone,
     ClusterError,
+    CommandRefused,
     Conflict,
+    CreationsExceeded,
     InvalidOffer,
+    Later,
     NotFound,
     NotReady,
     OutsideRecording,
-    QueueFull,
     QuotaExceeded,
+    ScopeExhausted,
     Unavailable,
     UnsupportedMedia,
     UploadRefused,
     UploadTooLarge,
 )
-from wire.http import ErrorBody
+from wire.http import FORBIDDEN_ROLE, ErrorBody
 
 TRANSPORT_PATH = "/transport/webrtc"
 """Mark of the signalling endpoints in a path."""
@@ -54,13 +58,16 @@ _CLUSTER_STATUS: dict[type[ClusterError], int] = {
     InvalidOffer: 422,
     NotReady: 409,
     Conflict: 409,
+    CommandRefused: 409,
     UploadRefused: 400,
     UploadTooLarge: 413,
     UnsupportedMedia: 415,
     OutsideRecording: 400,
     ClipGone: 410,
     QuotaExceeded: 429,
-    QueueFull: 503,
+    CreationsExceeded: 429,
+    ScopeExhausted: 403,
+    Later: 503,
     Unavailable: 503,
 }
 _HTTP_CODES = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -128,6 +135,12 @@ class Forbidden(GatewayError):
     code = "insufficient_scope"
 
 
+class ForbiddenRole(Forbidden):
+    """The token covers the session, but its holder only watches."""
+
+    code = FORBIDDEN_ROLE
+
+
 class ClientTooOld(GatewayError):
     """The client speaks a version that is no longer served."""
 
@@ -188,7 +201,7 @@ def _status_at(request: Request, status: int) -> int:
 
 def _retry_after(error: ClusterError) -> dict[str, str] | None:
     match error:
-        case QueueFull():
+        case Later():
             return {"Retry-After": str(error.retry_after_s)}
         case QuotaExceeded():
             return {"Retry-After": str(RETRY_QUOTA_S)}

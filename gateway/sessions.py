@@ -9,38 +9,42 @@ from fastapi import APIRouter, Body, Depends
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from cluster.client import View
-from gateway.auth import OwnSessionDep, PrincipalDep
+from gateway.auth import OwnSessionDep, PrincipalDep, WatchedSessionDep
 from gateway.deps import ClusterDep
+from gateway.openapi import BY_SESSION, refusals
 from gateway.versions import check_versions
 from wire.http import CreateSession, DeleteSession, Session
 
 MAX_REASON_CHARS = 64
 
-router = APIRouter(prefix="/sessions", tags=["sessions"], dependencies=[Depends(check_versions)])
+router = APIRouter(
+    prefix="/sessions",
+    tags=["sessions"],
+    dependencies=[Depends(check_versions)],
+    responses=refusals(*BY_SESSION),
+)
 
 
-@router.post("", status_code=201, response_model_exclude_none=True)
+@router.post("", status_code=201, response_model_exclude_none=True, responses=refusals(409, 429))
 async def create_session(request: CreateSession, principal: PrincipalDep, cluster: ClusterDep) -> Session:
     """Open a session. It waits for a worker in `PENDING`; a full pool is not an error, a full queue is 503."""
-    scope = principal.scope
-    open_sessions = await cluster.list_sessions(principal.tenant) if scope.counts_sessions else []
-    max_duration_s = scope.max_duration_s(request.model.name, open_sessions)
-    return await cluster.create_session(principal.tenant, request, max_duration_s=max_duration_s)
+    allowances = principal.scope.allowances(request.model.name)
+    return await cluster.create_session(principal.tenant, request, allowances=allowances, priority=principal.priority)
 
 
 @router.get("/{session_id}", response_model_exclude_none=True)
-async def get_session(own: OwnSessionDep, cluster: ClusterDep) -> Session:
+async def get_session(own: WatchedSessionDep, cluster: ClusterDep) -> Session:
     """The session now. It can be connected to once `capabilities` and `selected_transport` are there."""
     return await cluster.get_session(own.tenant, own.session_id)
 
 
 @router.get("/{session_id}/info", response_model_exclude_none=True)
-async def get_session_info(own: OwnSessionDep, cluster: ClusterDep) -> Session:
+async def get_session_info(own: WatchedSessionDep, cluster: ClusterDep) -> Session:
     """The same object as `GET /sessions/{session_id}`."""
     return await cluster.get_session(own.tenant, own.session_id)
 
 
-async def _views(own: OwnSessionDep, cluster: ClusterDep) -> AsyncIterator[View]:
+async def _views(own: WatchedSessionDep, cluster: ClusterDep) -> AsyncIterator[View]:
     """Asked for before the answer begins, so that an unknown session is still a 404."""
     return await cluster.follow_session(own.tenant, own.session_id)
 
@@ -66,7 +70,7 @@ def _change(before: View | None, now: View) -> str:
     return "state"
 
 
-@router.put("/{session_id}", response_model_exclude_none=True)
+@router.put("/{session_id}", response_model_exclude_none=True, responses=refusals(409, 429))
 async def restart_session(own: OwnSessionDep, cluster: ClusterDep) -> Session:
     """Wake an `INACTIVE` session; 409 in any other state."""
     return await cluster.restart_session(own.tenant, own.session_id)

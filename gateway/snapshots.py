@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Depends
+from fastapi import APIRouter, Body, Depends, Response
 
 from gateway.auth import OwnSessionDep, Principal, PrincipalDep
 from gateway.deps import ClusterDep
-from gateway.errors import Forbidden
+from gateway.errors import Forbidden, ForbiddenRole
+from gateway.openapi import BY_TOKEN, refusals
 from gateway.versions import check_versions
-from wire.http import SavedSnapshot, SaveSnapshot
+from wire.http import Role, SavedSnapshot, SaveSnapshot
+from wire.playlist import EVENTS_TYPE
 
-router = APIRouter(tags=["snapshots"], dependencies=[Depends(check_versions)])
+router = APIRouter(tags=["snapshots"], dependencies=[Depends(check_versions)], responses=refusals(*BY_TOKEN))
 
 
-@router.post("/sessions/{session_id}/snapshots", status_code=201)
+@router.post("/sessions/{session_id}/snapshots", status_code=201, responses=refusals(404, 409, 429))
 async def save_snapshot(
     own: OwnSessionDep, cluster: ClusterDep, request: Annotated[SaveSnapshot | None, Body()] = None
 ) -> SavedSnapshot:
@@ -30,7 +32,19 @@ async def list_snapshots(principal: PrincipalDep, cluster: ClusterDep) -> list[S
     return await cluster.saved_snapshots(principal.tenant)
 
 
-@router.delete("/snapshots/{snapshot_id}", status_code=204)
+@router.get(
+    "/snapshots/{snapshot_id}/events",
+    response_class=Response,
+    responses={200: {"content": {EVENTS_TYPE: {"schema": {"type": "string"}}}}, **refusals(404)},
+)
+async def snapshot_events(snapshot_id: str, principal: PrincipalDep, cluster: ClusterDep) -> Response:
+    """The log of the session that led to a saved snapshot, one JSON object a line; 404 where none is kept."""
+    _check_account(principal)
+    data = await cluster.snapshot_events(principal.tenant, snapshot_id)
+    return Response(data, media_type=EVENTS_TYPE, headers={"Cache-Control": "no-store"})
+
+
+@router.delete("/snapshots/{snapshot_id}", status_code=204, responses=refusals(404))
 async def delete_snapshot(snapshot_id: str, principal: PrincipalDep, cluster: ClusterDep) -> None:
     """Forget a saved snapshot. Sessions that were started from it go on."""
     _check_account(principal)
@@ -38,5 +52,8 @@ async def delete_snapshot(snapshot_id: str, principal: PrincipalDep, cluster: Cl
 
 
 def _check_account(principal: Principal) -> None:
-    if not principal.scope.covers_account:
+    role = principal.scope.account_role
+    if role is Role.VIEWER:
+        raise ForbiddenRole("a viewer's token only watches")
+    if role is None:
         raise Forbidden("the token does not cover the account's snapshots")

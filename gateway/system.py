@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from cluster.errors import UnknownModel
 from gateway.deps import ClusterDep, MetricsDep, SettingsDep
 from gateway.metrics import CONTENT_TYPE
-from wire.http import model_slug
+from gateway.openapi import refusals
+from wire.http import Readiness, model_slug
 
 router = APIRouter(tags=["system"])
 
 
-@router.get("/schema")
+@router.get("/schema", responses=refusals(400, 404))
 async def get_schema(cluster: ClusterDep, model: Annotated[str | None, Query(max_length=128)] = None) -> dict[str, Any]:
     """The OpenAPI 3.1 document of a model's commands and messages; of the default model if none is named."""
     served = cluster.models()
@@ -30,16 +31,14 @@ async def health() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/ready")
-async def ready(cluster: ClusterDep, settings: SettingsDep) -> JSONResponse:
-    """Whether sessions can be opened: 200 or 503. Says nothing about free workers, as sessions may wait.
-
-    `recording` says whether clips can be had of them.
-    """
+@router.get("/ready", responses={503: {"model": Readiness}})
+async def ready(cluster: ClusterDep, settings: SettingsDep, response: Response) -> Readiness:
+    """Whether sessions can be opened: 200 or 503. Says nothing about free workers, as sessions may wait."""
     checks = await cluster.ready()
+    all_there = all(checks.values())
+    response.status_code = 200 if all_there else 503
     recording = settings.recording.keep != "off"
-    answer = {"ready": all(checks.values()), "checks": checks, "models": cluster.models(), "recording": recording}
-    return JSONResponse(answer, status_code=200 if answer["ready"] else 503)
+    return Readiness(ready=all_there, checks=checks, models=cluster.models(), recording=recording)
 
 
 @router.get("/metrics", include_in_schema=False)

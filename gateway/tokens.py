@@ -11,6 +11,7 @@ from gateway.auth import KeyHolderDep
 from gateway.claims import MAX_TOKEN_BYTES, Claims
 from gateway.deps import AuthorityDep, ClusterDep
 from gateway.errors import Forbidden, InvalidRequest
+from gateway.openapi import refusals
 from wire.http import TOKEN_LIFETIME_MAX_S, AuthorizationDetail, Token, TokenRequest
 
 JWKS_MAX_AGE_S = 300
@@ -19,7 +20,7 @@ JWKS_MAX_AGE_S = 300
 router = APIRouter(tags=["tokens"], strict_content_type=False)  # a body without a type is JSON: no cookie is at stake
 
 
-@router.post("/tokens")
+@router.post("/tokens", responses=refusals(400, 401, 403, 429))
 async def create_token(
     tenant: KeyHolderDep,
     cluster: ClusterDep,

@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from gateway.auth import OwnSessionDep
 from gateway.deps import ClusterDep
 from gateway.errors import InvalidRequest
+from gateway.openapi import BY_SESSION, refusals
 from gateway.versions import check_versions
 from wire.uploads import CreateUpload, UploadSlot
 
@@ -31,11 +32,17 @@ _RAW_BODY = {
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
+_REFUSED = refusals(400, 404, 409, 415)
 _ALGORITHMS = {"sha-256": "sha256", "sha-512": "sha512"}
 _DIGEST = re.compile(r"\s*([a-z0-9-]+)\s*=\s*:([A-Za-z0-9+/=]*):\s*", re.ASCII)
 
 
-@router.post("/sessions/{session_id}/uploads", status_code=201, dependencies=[Depends(check_versions)])
+@router.post(
+    "/sessions/{session_id}/uploads",
+    status_code=201,
+    dependencies=[Depends(check_versions)],
+    responses=refusals(*BY_SESSION, 429),
+)
 async def create_upload(request: Request, own: OwnSessionDep, cluster: ClusterDep, body: CreateUpload) -> UploadSlot:
     """A slot for one file: where to PUT its bytes, once, and the id by which commands refer to it.
 
@@ -46,13 +53,13 @@ async def create_upload(request: Request, own: OwnSessionDep, cluster: ClusterDe
     return UploadSlot(presigned_id=upload_id, presigned_url=public_url(request) + UPLOAD_PATH + token, path=path)
 
 
-@router.put(UPLOAD_PATH + "{token}", openapi_extra=_RAW_BODY)
-@router.post(UPLOAD_PATH + "{token}", openapi_extra=_RAW_BODY)
+@router.put(UPLOAD_PATH + "{token}", response_class=Response, responses=_REFUSED, openapi_extra=_RAW_BODY)
+@router.post(UPLOAD_PATH + "{token}", response_class=Response, responses=_REFUSED, openapi_extra=_RAW_BODY)
 async def receive_upload(
     request: Request,
     cluster: ClusterDep,
     token: str,
-    content_length: Annotated[int | None, Header(ge=0)] = None,
+    content_length: Annotated[int | None, Header(ge=0, include_in_schema=False)] = None,
     content_digest: Annotated[str | None, Header(description="RFC 9530: `sha-256=:…:`, `sha-512=:…:`")] = None,
 ) -> Response:
     """The bytes of a slot's file. 409 the second time, 404 for a URL that is not or no longer one.

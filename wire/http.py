@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 TOKEN_LIFETIME_MAX_S = 21_600
 SESSION_DURATION_MAX_S = 86_400
@@ -57,12 +57,24 @@ class TokenConstraints(Body):
     max_session_duration_seconds: Annotated[int, Field(ge=1, le=SESSION_DURATION_MAX_S)] | None = None
 
 
+class Role(StrEnum):
+    """Additive: what a token may do in the sessions that it covers. A viewer watches, and changes nothing."""
+
+    DIRECTOR = "director"
+    VIEWER = "viewer"
+
+
+FORBIDDEN_ROLE = "forbidden_role"
+"""Stable code of what a viewer is refused, over HTTP and on the data channels."""
+
+
 class AuthorizationDetail(Body):
     """One entry of `authorization_details`."""
 
     type: Literal["session"]
     resources: TokenResources
     constraints: TokenConstraints | None = None
+    role: Role = Role.DIRECTOR
 
 
 class TokenRequest(Body):
@@ -70,6 +82,14 @@ class TokenRequest(Body):
 
     expires_after: Annotated[int, Field(gt=0)] | None = None
     authorization_details: list[AuthorizationDetail] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _role_has_its_place(cls, data: Any) -> Any:
+        """Ignored like other unknown members it would leave the token a director's."""
+        if isinstance(data, dict) and "role" in data:
+            raise ValueError("role belongs into an entry of authorization_details")
+        return data
 
 
 class Token(Body):
@@ -199,12 +219,24 @@ class SavedSnapshot(Body):
     name: str
     created_at: int
     expires_at: int
+    events: bool
+    """Whether the log that led there is kept too."""
 
 
 class DeleteSession(Body):
     """Optional body of `DELETE /sessions/{id}`."""
 
     reason: str | None = None
+
+
+class Readiness(Body):
+    """Answer of `GET /ready`: whether sessions can be opened, which parts answer, what is served."""
+
+    ready: bool
+    checks: dict[str, bool]
+    models: list[str]
+    recording: bool
+    """Whether clips can be had of sessions."""
 
 
 # --- signalling -----------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ from wire.frames import (
     ServerMessage,
     SessionEnded,
 )
-from wire.http import FLAT_CONNECTION_ID, IceCandidates, SdpOffer
+from wire.http import FLAT_CONNECTION_ID, IceCandidates, Role, SdpOffer
 from wire.negotiate import codec_for_client
 
 MAX_EARLY_CANDIDATES = 64
@@ -82,16 +82,24 @@ class Connection:
         self._peer: Peer | None = None
         self._talk: Conversation | None = None
         self._answering: asyncio.Task[str] | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._offered = asyncio.Event()
         self._early: deque[tuple[str | None, RTCIceCandidate]] = deque(maxlen=MAX_EARLY_CANDIDATES)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self.is_open = False
+        self.role = Role.DIRECTOR
+        """Of the token that came with the newest offer; before there is one, of whoever reserved the id."""
 
     # --- signalling
 
-    def offer(self, offer: SdpOffer) -> None:
-        """Answer an offer in the background; its peer replaces the present one.
+    @property
+    def offered(self) -> bool:
+        """Whether a client is here, or on its way: its offer has a peer."""
+        return self._peer is not None
+
+    def offer(self, offer: SdpOffer, role: Role = Role.DIRECTOR) -> None:
+        """Answer an offer in the background; its peer replaces the present one, and has this role.
 
         Raises:
             InvalidOffer: the offer cannot be answered; the present peer stays.
@@ -100,6 +108,7 @@ class Connection:
             raise InvalidOffer("the connection is closed")
         checked = read_offer(offer, self._output_kinds, self._inputs)
         self._retire()
+        self.role = role
         peer = self._peer = Peer(checked, self._outputs, self)
         self._talk = Conversation(peer, codec_for_client(offer.client_info, offer.sdp_offer), self._log)
         self._answering = self._spawn(self._answer(peer))
@@ -222,6 +231,17 @@ class Connection:
 
     # --- the end
 
+    def probe(self) -> None:
+        """Ask the client for a sign of life; it is given up if it does not answer within seconds."""
+        if self.is_open and self._peer is not None and self._probing is None:
+            self._probing = self._spawn(self._probe(self._peer))
+
+    async def _probe(self, peer: Peer) -> None:
+        answers = await peer.answers()
+        self._probing = None
+        if not answers:
+            self.peer_lost(peer, "no answer")
+
     def peer_lost(self, peer: Peer, reason: str) -> None:
         """The peer has failed, or the client has closed it."""
         if peer is self._peer:
@@ -249,7 +269,9 @@ class Connection:
 
     def _retire(self, *, drain: bool = False) -> None:
         peer, answering = self._peer, self._answering
-        self._peer = self._talk = self._answering = None
+        if self._probing is not None:
+            self._probing.cancel()
+        self._peer = self._talk = self._answering = self._probing = None
         self._offered.clear()
         self.is_open = False
         if peer is not None and answering is not None:

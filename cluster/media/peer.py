@@ -29,9 +29,18 @@ from wire.frames import Channel
 Outputs = Mapping[str, VideoOutput | AudioOutput]
 DRAIN_S = 0.3
 """How long a closing peer waits for its last messages to leave."""
+MAX_UNREAD_BYTES = 16 * 2**20
+"""Messages that may wait on a channel for a client that does not read them; then it is given up."""
 _SSRC = re.compile(r"^a=ssrc:(\d+) cname:", re.MULTILINE)
 
+_open: set[Peer] = set()
+
 rtp.install()
+
+
+def open_peers() -> int:
+    """Peers of this process that are not closed."""
+    return len(_open)
 
 
 class PeerEvents(Protocol):
@@ -66,6 +75,7 @@ class Peer:
         self.viewers: dict[str, PacketTrack] = {}
         self.answered = False
         self._inbound: dict[str, tuple[RTCRtpTransceiver, Inbound]] = {}
+        _open.add(self)
 
     @property
     def ufrags(self) -> frozenset[str]:
@@ -153,7 +163,10 @@ class Peer:
         Raises:
             ValueError: it is larger than the client accepts.
         """
-        self._channels[channel].send(payload)
+        if self._channels[channel].bufferedAmount <= MAX_UNREAD_BYTES:
+            self._channels[channel].send(payload)
+        else:  # not at once: this may be one of many that are told the same
+            asyncio.get_running_loop().call_soon(self._tell, self._events.peer_lost, "messages not read")
 
     # --- inbound media
 
@@ -175,6 +188,10 @@ class Peer:
         """What is kept of an inbound track."""
         return self._inbound[track][1] if track in self._inbound else None
 
+    async def answers(self) -> bool:
+        """Whether the client is there; takes seconds if it is not."""
+        return await rtp.answers(self._pc)
+
     # --- the end
 
     async def close(self, *, drain: bool = False) -> None:
@@ -190,6 +207,7 @@ class Peer:
         await self._pc.close()
         await self._way.close()
         await rtp.connecting_ended(self._pc)
+        _open.discard(self)
 
     async def _drained(self) -> None:
         try:

@@ -7,9 +7,7 @@ when nothing has come for a while, and when a clip is asked for, so that a clip 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import av
 import structlog
@@ -53,7 +51,7 @@ class _Batch(NamedTuple):
 
     first: int
     packets: list[Packet]
-    lines: list[str]
+    lines: list[bytes]
 
 
 class Recorder:
@@ -68,7 +66,7 @@ class Recorder:
         self._window_s = window_s
         self._group = KEYFRAME_EVERY_S * fps
         self._packets: list[Packet] = []
-        self._lines: list[str] = []
+        self._lines: list[bytes] = []
         self._first = self._waiting = 0
         self._submitted = self._taken = 0
         self._until_keyframe = 0
@@ -201,12 +199,11 @@ class Recorder:
 
     # --- the sidecar ------------------------------------------------------------------------------------------------
 
-    def note(self, kind: str, name: str, data: Mapping[str, Any]) -> None:
-        """Write down a command or a message with the media time at which it was."""
+    def note(self, line: bytes) -> None:
+        """Append a line of the session's log to the sidecar."""
         if self.failed:
             return
-        line = {"t": round(self.now_s, 3), "kind": kind, "type": name, "data": data}
-        self._lines.append(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+        self._lines.append(line)
         if len(self._lines) >= MAX_LINES:
             self._put([])
 

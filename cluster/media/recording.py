@@ -18,9 +18,6 @@ from cluster.media.cmaf import Cmaf
 from cluster.settings import RecordingSettings
 from wire.playlist import EVENTS_NAME, INIT_NAME, segment_name
 
-MAX_EVENTS_BYTES = 16 * 2**20
-"""Of the sidecar; what comes after that is not written."""
-
 
 class Recording:
     """Use it inside the running loop, from one task at a time. Methods raise OSError."""
@@ -34,7 +31,6 @@ class Recording:
         self._budget = settings.max_bytes
         self._bytes = 0
         self._number = 0
-        self._events_bytes = 0
 
     @property
     def number(self) -> int:
@@ -51,12 +47,10 @@ class Recording:
         if gone := self._overdue():
             await asyncio.to_thread(_unlink, [self.folder / segment_name(each.number) for each in gone])
 
-    async def add_events(self, lines: Sequence[str]) -> None:
-        """Append lines to the sidecar."""
-        data = "".join(lines).encode()
-        self._events_bytes += len(data)
-        if data and self._events_bytes <= MAX_EVENTS_BYTES:
-            await asyncio.to_thread(self._append, data)
+    async def add_events(self, lines: Sequence[bytes]) -> None:
+        """Append lines to the sidecar; whoever writes them bounds them."""
+        if lines:
+            await asyncio.to_thread(self._append, b"".join(lines))
 
     def files(self) -> dict[str, Path]:
         """Every file by its name."""

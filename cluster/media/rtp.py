@@ -9,6 +9,7 @@ What is changed, and why:
 - The playout-delay header extension is answered and sent, so that receivers show pictures as they come.
 - A host without a network still connects to itself.
 - A receiver can be switched off, so that nothing is decoded which nobody reads.
+- A peer's client can be asked for a sign of life at any time.
 - A closing peer waits for its last messages to be acknowledged, and for its tasks to end.
 """
 
@@ -21,7 +22,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import aiortc
-from aioice import ice
+from aioice import ice, stun
 from aiortc import (
     RTCDtlsTransport,
     RTCIceTransport,
@@ -46,6 +47,8 @@ PACKET_SIZE = 1250
 PAYLOAD_TYPES = frozenset(range(35, 64)) | frozenset(range(96, 128))
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 DELIVERY_POLL_S = 0.005
+PROBES = 2
+"""Repetitions of a question for a sign of life: sent after 0, 0.5 and 1.5 s, given up after 3.5 s."""
 LONG_RTT_S = 0.15
 """Beyond this round-trip time a retransmission needs the receiver to wait for it."""
 _AT_ONCE = bytes(3)
@@ -70,6 +73,8 @@ def self_test() -> None:
     missing += [name for name in ("_codecs", "_headerExtensions") if name not in _assigned_in(RTCRtpTransceiver)]
     missing += [name for name in (_ICE_START,) if name not in _assigned_in(RTCIceTransport)]
     missing += [name for name in ("_enabled",) if name not in _assigned_in(RTCRtpReceiver)]
+    missing += [name for name in ("_nominated",) if name not in _assigned_in(ice.Connection)]
+    missing += [name for name in ("build_request",) if not hasattr(ice.Connection, name)]
     if not aiortc.__version__.startswith(AIORTC) or missing:
         raise RuntimeError(f"aiortc {AIORTC}* is needed; found {aiortc.__version__}, lacking {missing}")
 
@@ -179,6 +184,22 @@ def _remb(fci: bytes, ssrc: int) -> int | None:
 def set_receiving(receiver: RTCRtpReceiver, enabled: bool) -> None:
     """Take packets in, or discard them before they are decoded."""
     receiver._enabled = enabled
+
+
+async def answers(pc: RTCPeerConnection) -> bool:
+    """Whether the other side of a connected peer is there: it answers a check of its consent (RFC 7675)."""
+    for transport in pc._RTCPeerConnection__iceTransports:  # type: ignore[attr-defined]
+        connection: ice.Connection = transport._connection
+        for pair in tuple(connection._nominated.values()):
+            question = connection.build_request(pair, nominate=False)
+            secret = (connection.remote_password or "").encode()
+            try:
+                await pair.protocol.request(question, pair.remote_addr, secret, PROBES)
+            except stun.TransactionTimeout:
+                return False
+            except stun.TransactionFailed:
+                pass  # a refusal is an answer, too
+    return True
 
 
 async def delivered(pc: RTCPeerConnection) -> None:

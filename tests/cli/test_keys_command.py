@@ -44,11 +44,17 @@ def test_a_secret_is_alone_on_stdout():
     assert rotated.stdout.strip() not in keys("list").output
 
 
+def limits_of(key_id: str) -> tuple[str, ...]:
+    """The last four columns of its line: sessions, seconds of one, creations a minute, priority."""
+    (line,) = (line for line in keys("list").stdout.splitlines() if key_id in line)
+    return tuple(cell.strip() for cell in line.split("│")[5:9])
+
+
 def test_limits_are_shown_changed_and_taken_away():
     key_id, _ = made("laptop", "--max-sessions", "2", "--max-session-s", "600")
-    assert tuple(keys("list").stdout.split(key_id)[1].replace("│", " ").split()[-3:-1]) == ("2", "600")
-    assert keys("limit", key_id, "--max-sessions", "7").exit_code == 0
-    assert tuple(keys("list").stdout.split(key_id)[1].replace("│", " ").split()[-3:-1]) == ("7", "-")
+    assert limits_of(key_id) == ("2", "600", "-", "-")
+    assert keys("limit", key_id, "--max-creations-per-minute", "7", "--priority", "high").exit_code == 0
+    assert limits_of(key_id) == ("-", "-", "7", "high")
 
 
 @pytest.mark.parametrize("command", ["rotate", "limit", "revoke"])
@@ -59,7 +65,14 @@ def test_an_unknown_key_is_said_to_be_one(command: str):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--max-sessions", "-1"], ["--max-session-s", "0"], ["--max-session-s", "86401"]]
+    "arguments",
+    [
+        ["--max-sessions", "-1"],
+        ["--max-session-s", "0"],
+        ["--max-session-s", "86401"],
+        ["--max-creations-per-minute", "0"],
+        ["--priority", "urgent"],
+    ],
 )
 def test_limits_that_are_none_are_refused(arguments: list[str]):
     assert keys("create", "laptop", *arguments).exit_code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from cluster.allocator import Allocator
 from cluster.records import Grant, SessionRecord
 from cluster.redis_server import EmbeddedRedis
 from cluster.settings import LimitSettings, PoolSettings, Settings
@@ -16,7 +18,7 @@ from cluster.store import Store
 from tests.support.local import LocalCluster
 from tests.support.rtc_client import WAIT_S, RtcClient
 from tests.support.waiting import eventually
-from wire.http import CreateSession, ModelRef, Session, SessionState
+from wire.http import CreateSession, ModelRef, Role, Session, SessionState
 
 TENANT = "key_tenant"
 
@@ -58,7 +60,7 @@ async def grant(store: Store, make_record: MakeRecord) -> Grant:
     await store.create(record)
     epoch = await store.grant(record.tenant, record.session_id, "w1", time.time())
     deadline = time.time() + record.max_duration_s
-    return Grant(session_id=record.session_id, tenant=TENANT, model=record.model, epoch=epoch, deadline=deadline)
+    return Grant(record=record.model_copy(update={"epoch": epoch, "worker": "w1"}), deadline=deadline)
 
 
 class Scene:
@@ -91,15 +93,17 @@ class Scene:
     async def state(self, session_id: str) -> SessionState:
         return (await self.client.get_session(TENANT, session_id)).state
 
-    async def join(self, session_id: str, connection_id: int | None = None, **more: Any) -> RtcClient:
+    async def join(
+        self, session_id: str, connection_id: int | None = None, *, role: Role = Role.DIRECTOR, **more: Any
+    ) -> RtcClient:
         """A client that is connected; it watches from the first picture on."""
         viewer = RtcClient(**more)
         self.viewers.append(viewer)
         if connection_id is None:
-            connection_id = await self.client.create_connection(TENANT, session_id)
+            connection_id = await self.client.create_connection(TENANT, session_id, role)
         viewer.connection_id = connection_id
-        await self.client.offer(TENANT, session_id, connection_id, await viewer.offer())
-        answer = await self.client.answer(TENANT, session_id, connection_id, WAIT_S)
+        await self.client.offer(TENANT, session_id, connection_id, await viewer.offer(), role)
+        answer = await self.client.answer(TENANT, session_id, connection_id, WAIT_S, role)
         assert answer is not None
         await viewer.accept(answer)
         for track in viewer.received:
@@ -130,3 +134,24 @@ async def launch(settings: Settings, redis_server: EmbeddedRedis) -> AsyncIterat
     yield start
     for scene in started:
         await scene.close()
+
+
+@pytest.fixture
+async def succeed() -> AsyncIterator[Callable[..., Any]]:
+    """Ends a scene's allocator and starts another one over the same workers and Redis; keywords are settings."""
+    ended: list[Allocator] = []
+
+    async def replace(scene: Scene, *meanwhile: Callable[[], Any], **changes: Any) -> Allocator:
+        await scene.local.allocator.close()
+        scene.local.settings = scene.local.backend.settings = scene.local.settings.model_copy(update=changes)
+        for happens in meanwhile:
+            await happens()
+        new = Allocator(scene.local.settings, scene.local.store, scene.local.backend)
+        ended.append(scene.local.allocator)
+        scene.local.allocator = new
+        await asyncio.wait_for(new.ping(), 10)
+        return new
+
+    yield replace
+    for allocator in ended:
+        assert len(allocator._tasks) == 0

@@ -6,20 +6,23 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from itertools import groupby
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from cluster import fleet
-from cluster.allocator import MAX_MOVES, Allocator
+from cluster.allocator import MAX_MOVES
 from cluster.api import WorkerGone
+from cluster.client import Allowance
 from cluster.errors import NotReady, QueueFull, QuotaExceeded, Unavailable, UnknownModel
 from cluster.fleet import MISSED_PINGS
-from cluster.records import Grant, SessionRecord
+from cluster.records import Grant, PriorityClass, SessionRecord, Ticket
 from cluster.settings import PoolSettings
+from cluster.store import Store
 from longlive import stamp
 from models.contract import Replica
 from models.echo import EchoModel, EchoReplica
@@ -69,6 +72,11 @@ def bury(scene, session_id: str) -> str:
     name = scene.local.worker_of(session_id).name
     scene.local.backend.bury(name)
     return name
+
+
+def measured(series: str) -> float:
+    """What Prometheus would read for `echo`."""
+    return REGISTRY.get_sample_value(series, {"model": "echo"}) or 0.0
 
 
 def numbers(received: Received) -> list[int | None]:
@@ -127,6 +135,34 @@ async def test_a_full_queue_refuses_and_creates_nothing(launch):
 
 
 @pytest.mark.fast
+async def test_a_models_own_queue_limit_counts_before_the_general_one(launch):
+    scene = launch(PoolSettings(model="echo", min_warm=1, max_queue=1), max_queue=100)
+    await scene.opened()
+    await scene.create()
+    with pytest.raises(QueueFull) as refusal:
+        await scene.create()
+    assert refusal.value.retry_after_s == 60, "the one that runs may run for long, and nobody is told to wait longer"
+    assert len(await scene.client.list_sessions(TENANT)) == 2
+
+
+@pytest.mark.fast
+async def test_what_was_announced_to_a_waiter_is_compared_with_its_wait(launch):
+    scene = launch(ECHO)
+    told = measured("llc_eta_error_seconds_count")
+    promised, waited = (measured(f"llc_eta_{what}_seconds_total") for what in ("promised", "waited"))
+    first = await scene.opened(allowances=[Allowance(max_duration_s=300)])
+    waiting = await scene.create()
+    assert waiting.queue.eta_s == 300, "nothing but the deadline is known yet"
+    gives_up = await scene.create()
+    await scene.client.delete_session(TENANT, gives_up.session_id, None)
+    await scene.client.delete_session(TENANT, first, None)
+    await scene.held(waiting.session_id)
+    assert measured("llc_eta_error_seconds_count") == told + 1, "not of the one that gave up"
+    assert measured("llc_eta_promised_seconds_total") == promised + 300
+    assert 0 < measured("llc_eta_waited_seconds_total") - waited < 60
+
+
+@pytest.mark.fast
 async def test_a_session_that_cannot_be_restarted_now_can_be_restarted_later(launch):
     scene = launch(ECHO, max_queue=0)
     session_id = await scene.opened()
@@ -176,9 +212,8 @@ async def test_asking_twice_is_asking_once(launch):
     await scene.opened()
     session = await scene.create()
     record = await record_of(scene, session.session_id)
-    await scene.client._acquire(record)
-    view = await scene.client._acquire(record)
-    assert view.queue.position == 0
+    again = [await scene.local.allocator.acquire(Ticket.of(record)) for _ in range(2)]
+    assert [place.position for place in again] == [0, 0]
     assert len(scene.local.allocator._pools["echo"].waiting) == 1
 
 
@@ -353,7 +388,7 @@ async def test_a_session_outlives_its_worker(launch):
     done = (await viewer.message("generation_paused"))["chunk_index"] + 1
     journal = scene.local.session(session_id)._journal
 
-    await eventually(lambda: b'"phase":"paused"' in journal._written)
+    await eventually(lambda: b'"phase":"paused"' in journal._data)
     dead = bury(scene, session_id)
     record = await held_by(scene, session_id, 2)
     assert record.worker != dead
@@ -371,15 +406,37 @@ async def test_a_session_outlives_its_worker(launch):
 
 
 @pytest.mark.fast
-async def test_a_call_to_a_dead_worker_says_try_again(launch):
+async def test_a_call_for_a_session_that_moves_is_held_until_it_has_its_next_worker(launch, monkeypatch):
     scene = launch(PoolSettings(model="echo", max_workers=1))
     session_id = (await scene.create()).session_id
     await scene.held(session_id)
+    opening, restored = asyncio.Event(), asyncio.Event()
+    load = Store.load_snapshot
+
+    async def load_late(*args):
+        opening.set()
+        await restored.wait()
+        return await load(*args)
+
+    monkeypatch.setattr(Store, "load_snapshot", load_late)
+    bury(scene, session_id)
+    call = asyncio.create_task(scene.client.create_connection(TENANT, session_id))
+    await opening.wait()
+    await settle(50)
+    assert not call.done(), "what is said before the snapshot is taken up would be lost"
+    restored.set()
+    assert await call
+
+
+@pytest.mark.fast
+async def test_a_call_is_not_held_for_ever(launch, monkeypatch):
+    scene = launch(PoolSettings(model="echo", max_workers=1))
+    session_id = (await scene.create()).session_id
+    await scene.held(session_id)
+    monkeypatch.setattr(scene.client._lookup, "_move_wait_s", 0.0)
     bury(scene, session_id)
     with pytest.raises((Unavailable, NotReady)):
         await scene.client.create_connection(TENANT, session_id)
-    await held_by(scene, session_id, 2)
-    assert await scene.client.create_connection(TENANT, session_id)
 
 
 @pytest.mark.fast
@@ -490,7 +547,7 @@ async def test_a_fenced_worker_closes_its_session_without_telling_the_client_tha
     assert "sessionEnded" not in [kind for kind, _ in viewer.messages]
     record = await record_of(scene, session_id)
     assert (record.worker, record.epoch, record.state) == ("elsewhere", epoch, SessionState.ACTIVE)
-    assert b"sepia" not in (await scene.local.store.load_snapshot(TENANT, session_id) or b"")
+    assert b"sepia" not in b"".join(await scene.local.store.load_snapshot(TENANT, session_id) or ())
 
 
 @pytest.mark.fast
@@ -498,7 +555,7 @@ async def test_a_drained_worker_ends_with_its_last_session_and_another_takes_its
     scene = launch(ECHO)
     session_id = await scene.opened()
     (handle,) = handles(scene.local)
-    await handle.drain()
+    await handle.drain(None)
     waiting = (await scene.create()).session_id
     await scene.held(waiting)
     assert handle.worker._sessions.keys() == {session_id}, "a drained worker keeps what it has"
@@ -533,26 +590,6 @@ async def test_a_worker_that_cannot_load_is_replaced_after_a_pause(launch, monke
 # --- a new allocator ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-async def succeed() -> AsyncIterator[Callable[..., Any]]:
-    """Ends a scene's allocator and starts another one over the same workers and Redis."""
-    ended: list[Allocator] = []
-
-    async def replace(scene, *meanwhile: Callable[[], Any]) -> Allocator:
-        await scene.local.allocator.close()
-        for happens in meanwhile:
-            await happens()
-        new = Allocator(scene.local.settings, scene.local.store, scene.local.backend)
-        ended.append(scene.local.allocator)
-        scene.local.allocator = scene.client._allocator = new
-        await asyncio.wait_for(new.ping(), 10)
-        return new
-
-    yield replace
-    for allocator in ended:
-        assert len(allocator._tasks) == 0
-
-
 @pytest.mark.fast
 async def test_a_new_allocator_finds_sessions_and_queue_as_they_were(launch, succeed):
     scene = launch(PoolSettings(model="echo", min_warm=1, max_workers=2))
@@ -569,6 +606,23 @@ async def test_a_new_allocator_finds_sessions_and_queue_as_they_were(launch, suc
     new._pools["echo"].check_integrity()
     assert held(scene.local) == dict.fromkeys([running[1], waiting[0]], 1)
     assert len(scene.local.backend.workers) == 2
+
+
+@pytest.mark.fast
+async def test_a_new_allocator_serves_the_queue_in_the_same_order(launch, succeed):
+    """Classes are kept, and a session that was reopened does not pass for one that has waited since it was created."""
+    scene = launch(ECHO)
+    reopened = await scene.opened()
+    await scene.local.worker_of(reopened)._sessions[reopened].end("no client", SessionState.INACTIVE)
+    await scene.opened(tenant="key_other")
+    classes = [PriorityClass.LOW, PriorityClass.NORMAL, PriorityClass.HIGH, PriorityClass.NORMAL]
+    queued = [(await scene.create(priority=each)).session_id for each in classes]
+    await scene.client.restart_session(TENANT, reopened)
+    expected = [queued[2], queued[1], queued[3], reopened, queued[0]]
+    for allocator in (scene.local.allocator, await succeed(scene)):
+        pool = allocator._pools["echo"]
+        assert [ticket.session_id for ticket in pool.order()] == expected
+    assert (await scene.client.get_session(TENANT, queued[2])).queue.eta_s > 600, "the deadline is found again, too"
 
 
 @pytest.mark.fast

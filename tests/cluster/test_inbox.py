@@ -29,7 +29,7 @@ class Desk:
             files=lambda command: command.data.get("needs", ()),
             fetch=self._fetch,
             dispatch=self._dispatch,
-            refuse=lambda command, code, reason: self.events.append((command.name, code, reason)),
+            refuse=lambda command, refused: self.events.append((command.name, refused.code, str(refused))),
             limit=3,
             tasks=self.tasks,
         )
@@ -99,7 +99,7 @@ async def test_too_many_that_wait_are_refused_at_once_and_the_others_go_on(desk:
     await settle()
     for name in "abcde":
         desk.put(name)
-    refused = [(name, "too_many_commands", "3 commands wait for a file already") for name in "de"]
+    refused = [(name, "too_many_commands", "3 commands wait already") for name in "de"]
     assert desk.events == refused
     desk.arrive("f")
     await eventually(lambda: len(desk.events) == 6)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from cluster import metrics
@@ -69,8 +70,8 @@ class Bench:
         self.journal.keep(self._take)
 
     async def kept(self) -> int | None:
-        data = await self.store.load_snapshot(self.grant.tenant, self.grant.session_id)
-        return None if data is None else Snapshot.model_validate_json(data).director["number"]
+        parts = await self.store.load_snapshot(self.grant.tenant, self.grant.session_id)
+        return None if parts is None else Snapshot.of(*parts).director["number"]
 
     async def record(self):
         return await self.store.get(self.grant.tenant, self.grant.session_id)
@@ -99,7 +100,8 @@ async def bench(redis, settings: Settings, grant: Grant) -> AsyncIterator[Bench]
 
 async def test_a_snapshot_survives_its_encoding():
     snapshot = Snapshot(model="echo", director={"a": [1, None, "é"]}, stream=bytes(range(256)))
-    assert Snapshot.model_validate_json(snapshot.model_dump_json()) == snapshot
+    assert Snapshot.of(snapshot.data(), snapshot.stream) == snapshot
+    assert Snapshot.of(snapshot.model_dump_json().encode(), b"") == snapshot, "in one piece, as it is saved"
 
 
 async def test_fields_and_snapshots_reach_redis(bench):
@@ -162,12 +164,60 @@ async def test_a_newer_epoch_calls_back_once_and_ends_the_journal(bench):
     assert bench.fenced == 1
     record = await bench.record()
     assert (record.worker, record.state) == ("w2", SessionState.PENDING)
-    assert await bench.store.load_snapshot(bench.grant.tenant, bench.grant.session_id) == b"theirs"
+    assert await bench.store.load_snapshot(bench.grant.tenant, bench.grant.session_id) == (b"theirs", b"\x00\xff")
     bench.change(3)
     await settle()
     assert bench.fenced == 1
     assert not await bench.journal.end(SessionState.CLOSED, "late")
     assert (await bench.record()).state is SessionState.PENDING
+
+
+async def test_redis_may_come_back_empty(bench):
+    bench.journal.note(state="ACTIVE")
+    bench.change(1)
+    await bench.has_kept(1)
+    await bench.store.redis.flushdb()
+    bench.change(2)
+    await bench.has_kept(2)
+    record = await bench.record()
+    assert (record.state, record.epoch, record.worker) == (SessionState.ACTIVE, bench.grant.epoch, "w1")
+    assert [each async for each in bench.store.all_open()] == [record], "an allocator that restarts finds it"
+    assert bench.fenced == 0
+
+
+async def test_a_session_whose_time_is_over_is_not_entered_again(bench):
+    bench.grant = bench.journal._grant = bench.grant.model_copy(update={"deadline": 1.0})
+    await bench.store.redis.flushdb()
+    bench.change(1)
+    await asyncio.wait_for(bench.task, 10)
+    assert bench.fenced == 1
+    assert await bench.record() is None
+
+
+async def test_only_what_has_changed_is_sent(bench):
+    def sent() -> float:
+        return REGISTRY.get_sample_value("llc_snapshot_bytes_total", {"model": "echo"}) or 0.0
+
+    bench.change(1)
+    await bench.has_kept(1)
+    before = sent()
+    bench.change(2)
+    await bench.has_kept(2)
+    stream = len(bench._take().stream)
+    assert sent() - before < len(bench._take().data()) + stream, "the stream's bytes stay where they are"
+    parts = await bench.store.load_snapshot(bench.grant.tenant, bench.grant.session_id)
+    assert parts[1] == bench._take().stream
+
+
+async def test_kept_is_told_when_it_is_in_redis(bench):
+    bench.store.gate.clear()
+    asked = bench.journal.keep(bench._take)
+    waiting = asyncio.create_task(bench.journal.kept(asked))
+    await settle()
+    assert not waiting.done()
+    bench.store.gate.set()
+    await waiting
+    assert await bench.kept() == 0
 
 
 async def test_a_fenced_snapshot_alone_is_noticed_as_well(bench):

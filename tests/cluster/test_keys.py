@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from redis.asyncio import Redis
 
 from cluster.keys import KeyLimits, KeyRing
+from cluster.records import PriorityClass
 from cluster.settings import Settings
 
 pytestmark = pytest.mark.fast
@@ -176,6 +177,9 @@ async def test_limits_are_kept_with_the_key_and_replaced_whole(ring):
     assert not await ring.limit("key_of_nobody", KeyLimits())
     assert await ring.find("key_of_nobody") is None, "limiting an unknown key makes none"
     assert await ring.limits("sub_of_another_issuer") == KeyLimits()
+    every = KeyLimits(max_sessions=1, max_session_s=2, max_creations_per_minute=3, priority=PriorityClass.LOW)
+    assert await ring.limit(key.key_id, every)
+    assert await ring.limits(key.key_id) == every
 
 
 async def test_a_key_from_before_there_were_limits_has_none(ring, redis, settings):

@@ -14,11 +14,11 @@ from cluster.clips import Segment, select
 from cluster.errors import ClipGone, OutsideRecording
 from cluster.janitor import sweep
 from cluster.recordings import Recordings, clip_reply
-from cluster.records import Grant
 from cluster.settings import RecordingSettings, Settings, StorageSettings
 from cluster.storage import open_storage
 from models.contract import Track, VideoFormat
 from tests.support.films import FPS, HEIGHT, WIDTH, Camera, play
+from tests.support.grants import granted
 from tests.support.waiting import eventually
 from wire.frames import ClipFailed, ClipReady, RequestClip, RequestRecording
 from wire.playlist import media_playlist
@@ -26,7 +26,7 @@ from wire.playlist import media_playlist
 pytestmark = pytest.mark.fast
 
 MAIN = Track("main_video", "video", "out", VideoFormat(WIDTH, HEIGHT, FPS))
-GRANT = Grant(session_id="6f9a", tenant="key_t", model="echo", epoch=3, deadline=0.0)
+GRANT = granted("6f9a", "key_t", epoch=3)
 
 Start = Callable[..., Recordings]
 

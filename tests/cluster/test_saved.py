@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from cluster.errors import Conflict, NotFound, QuotaExceeded
+from cluster.journal import Snapshot
 from cluster.settings import PoolSettings
 from longlive import stamp
+from tests.support.planting import SNAPSHOT, plant
 from tests.support.waiting import eventually
 from wire.http import CreateSession, ModelRef, SavedSnapshot, SaveSnapshot
 
@@ -22,8 +22,8 @@ def branch(snapshot: SavedSnapshot, model: str = "longlive-v2") -> CreateSession
 
 async def told(scene, session_id: str) -> bool:
     """Whether the registry holds the paused story."""
-    data = await scene.local.store.load_snapshot(TENANT, session_id)
-    return data is not None and json.loads(data)["director"]["phase"] == "paused"
+    parts = await scene.local.store.load_snapshot(TENANT, session_id)
+    return parts is not None and Snapshot.of(*parts).director["phase"] == "paused"
 
 
 @pytest.mark.media
@@ -63,7 +63,7 @@ async def test_who_may_start_from_it(launch) -> None:
     session_id = await scene.opened("longlive-v2")
     with pytest.raises(Conflict, match="no state to save"):
         await client.save_snapshot(TENANT, session_id, SaveSnapshot())
-    await store.plant_snapshot(TENANT, session_id, b"state")
+    await plant(store, TENANT, session_id)
     mine = await client.save_snapshot(TENANT, session_id, SaveSnapshot())
     granted = await client.save_snapshot(TENANT, session_id, SaveSnapshot(grant=["friend"]))
     for tenant, snapshot in (("stranger", mine), ("friend", mine), ("stranger", granted)):
@@ -74,7 +74,9 @@ async def test_who_may_start_from_it(launch) -> None:
     with pytest.raises(Conflict, match="one of longlive-v2, not of echo"):
         await client.create_session(TENANT, branch(mine, "echo"))
     session = await client.create_session("friend", branch(granted))
-    assert await store.load_snapshot("friend", session.session_id) == b"state"
+    parts = await store.load_snapshot("friend", session.session_id)
+    assert parts is not None
+    assert Snapshot.of(*parts) == SNAPSHOT
     with pytest.raises(NotFound):
         await client.delete_snapshot("friend", granted.snapshot_id)
 
@@ -84,7 +86,7 @@ async def test_they_are_listed_bounded_and_forgotten(launch) -> None:
     scene = launch(LONGLIVE, max_saved_snapshots=2)
     client = scene.client
     session_id = await scene.opened("longlive-v2")
-    await scene.local.store.plant_snapshot(TENANT, session_id, b"state")
+    await plant(scene.local.store, TENANT, session_id)
     kept = [await client.save_snapshot(TENANT, session_id, SaveSnapshot(name=name)) for name in "ab"]
     with pytest.raises(QuotaExceeded):
         await client.save_snapshot(TENANT, session_id, SaveSnapshot(name="c"))

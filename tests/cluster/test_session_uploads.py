@@ -146,7 +146,7 @@ async def test_a_flood_behind_a_file_is_refused_and_bounded(launch):
     for _ in range(500):
         viewer.command("set_effect", {"effect": "sepia"})
     await eventually(lambda: len(said(viewer)) == 495)
-    assert set(said(viewer)) == {"5 commands wait for a file already"}
+    assert set(said(viewer)) == {"5 commands wait already"}
     viewer.messages.clear()
     await file.put()
     await eventually(lambda: len(said(viewer)) == 6)

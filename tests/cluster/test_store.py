@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cluster.settings import Settings
-from cluster.store import Store
+from cluster.store import RecordLost, Store
 from wire.http import ClientInfo, SessionState
 
 pytestmark = pytest.mark.fast
@@ -41,9 +41,11 @@ async def test_a_foreign_tenant_sees_and_changes_nothing(store, make_record):
     await store.grant(TENANT, "s1", "w1", 1.0)
     assert await store.get("other", "s1") is None
     assert await store.grant("other", "s1", "w2", 1.0) == 0
-    assert not await store.update("other", "s1", 1, state="ACTIVE")
+    with pytest.raises(RecordLost):
+        await store.update("other", "s1", 1, state="ACTIVE")
     assert not await store.end("other", "s1", SessionState.CLOSED, "theirs")
-    assert not await store.save_snapshot("other", "s1", 1, b"theirs")
+    with pytest.raises(RecordLost):
+        await store.save_snapshot("other", "s1", 1, b"theirs")
     assert await open_ids(store, "other") == []
     record = await store.get(TENANT, "s1")
     assert (record.worker, record.epoch, record.state) == ("w1", 1, SessionState.PENDING)
@@ -77,7 +79,7 @@ async def test_a_former_owner_changes_nothing(store, make_record):
     assert not await store.save_snapshot(TENANT, "s1", old, b"old")
     assert not await store.end(TENANT, "s1", SessionState.CLOSED, "old", epoch=old)
     assert await store.get(TENANT, "s1") == before
-    assert await store.load_snapshot(TENANT, "s1") == b"new"
+    assert await store.load_snapshot(TENANT, "s1") == (b"new", b"")
     assert await store.update(TENANT, "s1", new, state="ACTIVE", moves=2)
     record = await store.get(TENANT, "s1")
     assert (record.state, record.moves) == (SessionState.ACTIVE, 2)
@@ -87,8 +89,10 @@ async def test_a_write_after_the_record_is_gone_brings_nothing_back(store, make_
     await store.create(make_record())
     epoch = await store.grant(TENANT, "s1", "w1", 1.0)
     await redis.delete(f"{settings.cluster}:{TENANT}:session:s1")
-    assert not await store.update(TENANT, "s1", epoch, state="ACTIVE")
-    assert not await store.save_snapshot(TENANT, "s1", epoch, b"x")
+    with pytest.raises(RecordLost):
+        await store.update(TENANT, "s1", epoch, state="ACTIVE")
+    with pytest.raises(RecordLost):
+        await store.save_snapshot(TENANT, "s1", epoch, b"x")
     assert not await store.end(TENANT, "s1", SessionState.CLOSED, "late", epoch=epoch)
     assert await store.get(TENANT, "s1") is None
     assert await store.load_snapshot(TENANT, "s1") is None
@@ -116,7 +120,7 @@ async def test_an_inactive_session_keeps_its_snapshot_and_can_be_reopened(store,
     await store.save_snapshot(TENANT, "s1", epoch, b"state")
     assert not await store.reopen(TENANT, "s1"), "it is not over"
     assert await store.end(TENANT, "s1", SessionState.INACTIVE, "no client", epoch=epoch)
-    assert await store.load_snapshot(TENANT, "s1") == b"state"
+    assert await store.load_snapshot(TENANT, "s1") == (b"state", b"")
     assert await open_ids(store) == []
     assert await store.reopen(TENANT, "s1")
     assert not await store.reopen(TENANT, "s1")
@@ -127,7 +131,7 @@ async def test_an_inactive_session_keeps_its_snapshot_and_can_be_reopened(store,
     assert not await store.save_snapshot(TENANT, "s1", epoch, b"late"), "the former owner stays fenced"
     assert await store.grant(TENANT, "s1", "w2", 9.0) > epoch
     assert (await store.get(TENANT, "s1")).started_at == 9.0
-    assert await store.load_snapshot(TENANT, "s1") == b"state"
+    assert await store.load_snapshot(TENANT, "s1") == (b"state", b"")
 
 
 async def test_a_closed_session_cannot_be_reopened(store, make_record):
@@ -157,8 +161,15 @@ async def test_every_key_of_a_session_expires(make_record, redis, settings: Sett
     await store.reopen(TENANT, "s1")
     assert await redis.ttl(record) in live
     await store.end(TENANT, "s1", SessionState.CLOSED, "done")
-    keys = [key async for key in redis.scan_iter(f"{settings.cluster}:*")]
-    assert [await redis.ttl(key) > 0 for key in keys] == [True], keys
+    keys = {key.decode() async for key in redis.scan_iter(f"{settings.cluster}:*")}
+    assert keys == {record, f"{settings.cluster}:{TENANT}:created"}
+    assert all([await redis.ttl(key) > 0 for key in keys]), keys
+
+
+async def test_a_session_can_begin_with_a_snapshot(store, make_record, redis, settings: Settings):
+    await store.create(make_record(), snapshot=b"state")
+    assert await store.load_snapshot(TENANT, "s1") == (b"state", b"")
+    assert await redis.ttl(f"{settings.cluster}:{TENANT}:snapshot:s1") > settings.limits.max_session_s
 
 
 async def test_records_that_have_expired_leave_the_sets(store, make_record, redis, settings: Settings):

@@ -13,6 +13,7 @@ from cluster.client import ClusterClient
 from cluster.keys import KeyRing
 from cluster.settings import Settings
 from gateway.app import create_app
+from tests.support.api import Api
 from tests.support.local import LocalCluster
 
 Headers = dict[str, str]
@@ -32,6 +33,15 @@ async def app(cluster: ClusterClient, settings: Settings) -> FastAPI:
 async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         yield client
+
+
+@pytest.fixture
+async def api(app: FastAPI, api_key: str) -> AsyncIterator[Api]:
+    """A client of the first account; its requests carry a token."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        signed_in = Api(client)
+        await signed_in.sign_in(api_key)
+        yield signed_in
 
 
 @pytest.fixture

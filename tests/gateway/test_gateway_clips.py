@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,21 @@ from typing import Any
 import httpx
 import pytest
 
-from cluster.client import ClusterClient
+from cluster.archive import Archive
 from cluster.settings import PoolSettings, RecordingSettings, Settings
+from cluster.storage import open_storage
 from gateway.capability import Capability
-from tests.gateway.conftest import Headers, Mint, ReadyWhen
+from tests.gateway.conftest import Mint
+from tests.support.api import Api
+from tests.support.client import Client
 from tests.support.films import play
 from tests.support.local import LocalCluster
-from tests.support.rtc_client import WAIT_S, RtcClient
 from tests.support.waiting import eventually
+from wire.frames import RequestClip, RequestRecording
 
 pytestmark = pytest.mark.media
 
 FPS = 24
-Join = Callable[[str], Awaitable[RtcClient]]
 
 
 @pytest.fixture
@@ -35,68 +37,44 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def session(http: httpx.AsyncClient, auth: Headers, until_ready: ReadyWhen) -> AsyncIterator[str]:
-    """A session that a worker holds."""
-    answer = await http.post("/sessions", headers=auth, json={"model": {"name": "longlive-v2"}})
-    session_id = answer.json()["session_id"]
-    await until_ready(auth, session_id)
-    yield session_id
-    await http.delete(f"/sessions/{session_id}", headers=auth)
-
-
-@pytest.fixture
-async def join(cluster: ClusterClient, local: LocalCluster, auth: Headers, session: str) -> AsyncIterator[Join]:
-    """Connects clients to the session."""
-    clients: list[RtcClient] = []
-
-    async def connect(tenant: str) -> RtcClient:
-        client = RtcClient(codecs=("VP8",))
-        clients.append(client)
-        connection_id = await cluster.create_connection(tenant, session)
-        await cluster.offer(tenant, session, connection_id, await client.offer())
-        answer = await cluster.answer(tenant, session, connection_id, WAIT_S)
-        assert answer is not None
-        await client.accept(answer)
-        client.notify("resume_track", "main_video")
-        return client
-
-    yield connect
-    for client in clients:
-        await client.close()
-
-
-@pytest.fixture
-async def director(join: Join, local: LocalCluster, session: str) -> RtcClient:
+async def director(api: Api) -> AsyncIterator[Client]:
     """A client that has a story told, and has paused it after two chunks."""
-    client = await join(local.session(session).grant.tenant)
-    client.command("set_shot", {"prompt": "a secret garden"})
-    client.command("start")
-    for _ in range(2):
-        await client.message("chunk_complete")
-    client.command("pause")
-    await client.message("generation_paused")
-    return client
+    async with await Client.create(api, "longlive-v2", codecs=("VP8",)) as client:
+        await client.connect()
+        client.peer.command("set_shot", {"prompt": "a secret garden"})
+        client.peer.command("start")
+        for _ in range(2):
+            await client.peer.message("chunk_complete")
+        client.peer.command("pause")
+        await client.peer.message("generation_paused")
+        yield client
 
 
-async def ask(client: RtcClient, kind: str = "requestClip", **data: Any) -> dict[str, Any]:
-    """The reply to a request for a clip."""
-    client.send("data", json.dumps({"scope": "runtime", "data": {"type": kind, "data": data}}))
-    ready: dict[str, Any] = await client.message("clipReady")
-    return ready
+@pytest.fixture
+def session(director: Client) -> str:
+    """The director's session."""
+    return director.session_id
 
 
-async def refused(client: RtcClient, **data: Any) -> str:
-    client.send("data", json.dumps({"scope": "runtime", "data": {"type": "requestClip", "data": data}}))
-    reason: str = (await client.message("clipFailed"))["reason"]
+async def ask(client: Client, request: RequestClip | RequestRecording) -> dict[str, Any]:
+    """The clip that answers a request."""
+    kind, data = await client.peer.ask(request)
+    assert kind == "clipReady", data
+    return data
+
+
+async def refused(client: Client, **data: Any) -> str:
+    """Why there is no clip; of lengths too that are none."""
+    client.peer.send("data", json.dumps({"scope": "runtime", "data": {"type": "requestClip", "data": data}}))
+    reason: str = (await client.peer.message("clipFailed"))["reason"]
     return reason
 
 
-async def poll(http: httpx.AsyncClient, auth: Headers, url: str) -> httpx.Response:
-    """The playlist, when it is ready; clients wait as they are told."""
+async def poll(api: Api, url: str) -> httpx.Response:
+    """The playlist, as soon as it is ready; clients wait as they are told."""
 
     async def ready() -> httpx.Response | None:
-        answer = await http.get(url, headers=auth)
-        assert answer.status_code in (200, 202), answer.text
+        answer = await api.playlist(url)
         if answer.status_code == 202:
             assert float(answer.headers["Retry-After"]) <= 2
         return answer if answer.status_code == 200 else None
@@ -105,65 +83,62 @@ async def poll(http: httpx.AsyncClient, auth: Headers, url: str) -> httpx.Respon
     return answer
 
 
-async def download(http: httpx.AsyncClient, playlist: httpx.Response) -> bytes:
-    """What the published clients do: the initialisation, then every line that is no tag; without a token."""
-    lines = playlist.text.splitlines()
-    init = next(line for line in lines if line.startswith("#EXT-X-MAP")).split('"')[1]
-    parts = [await http.get(playlist.url.join(uri)) for uri in [init, *(each for each in lines if each[0] != "#")]]
-    assert [part.status_code for part in parts] == [200] * len(parts)
+async def download(api: Api, playlist: httpx.Response) -> bytes:
+    parts = await api.parts(playlist)
     assert [part.headers["content-type"] for part in parts] == ["video/mp4"] + ["video/iso.segment"] * (len(parts) - 1)
     return b"".join(part.content for part in parts)
 
 
-async def played_out(director: RtcClient, local: LocalCluster, session: str, pictures: int) -> None:
+async def played_out(local: LocalCluster, session: str, pictures: int) -> None:
     await eventually(lambda: local.session(session)._recorder.now_s * FPS >= pictures)
 
 
-async def test_a_clip_of_a_paused_story_is_ready_and_plays(http, auth, session, director, local):
-    await played_out(director, local, session, 58)
+async def test_a_clip_of_a_paused_story_is_ready_and_plays(api, session, director, local):
+    await played_out(local, session, 58)
     before_ms = time.time() * 1000
-    clip = await ask(director, duration_seconds=2.0)
+    clip = await ask(director, RequestClip(2.0))
     assert (clip["session_id"], clip["kind"]) == (session, "snap")
     assert clip["end_marker"] == clip["now_marker"] == pytest.approx(58 / FPS)
     assert clip["end_marker"] - clip["start_marker"] == pytest.approx(2.0)
     assert before_ms < clip["predicted_ready_at_ms"] < before_ms + 60_000
-    playlist = await poll(http, auth, clip["playlist_url"])
+    playlist = await poll(api, clip["playlist_url"])
     assert playlist.headers["content-type"] == "application/vnd.apple.mpegurl"
-    film = play(await download(http, playlist))
+    film = play(await download(api, playlist))
     assert film.numbers == list(range(58)), "not paused where it was generated: every picture that was shown"
     assert film.keyframes[0]
     assert all(b - a == pytest.approx(1 / FPS, abs=1e-4) for a, b in pairwise(film.times))
-    whole = await ask(director, "requestRecording")
+    whole = await ask(director, RequestRecording())
     assert (whole["kind"], whole["start_marker"]) == ("recording", 0.0)
-    assert play(await download(http, await poll(http, auth, whole["playlist_url"]))).numbers == list(range(58))
+    assert play(await download(api, await poll(api, whole["playlist_url"]))).numbers == list(range(58))
 
 
-async def test_replies_go_to_the_asker_alone_and_bad_lengths_are_refused(session, director, join, local):
-    await played_out(director, local, session, 58)
-    other = await join(local.session(session).grant.tenant)
+async def test_replies_go_to_the_asker_alone_and_bad_lengths_are_refused(api, session, director, local):
+    await played_out(local, session, 58)
+    other = Client(api, session)
+    await other.connect()
     assert await refused(director, duration_seconds=-1) == "duration_seconds must be positive"
     assert await refused(director, duration_seconds=0) == "duration_seconds must be positive"
     for length in (float("inf"), float("nan"), "3", None, 1e300):
         assert await refused(director, duration_seconds=length) == "invalid duration_seconds"
-    long = await ask(director, duration_seconds=10_000)
+    long = await ask(director, RequestClip(10_000))
     assert long["start_marker"] == 0.0, "no more than there is"
-    await other.message("state")
-    assert not {kind for kind, _ in other.messages} & {"clipReady", "clipFailed"}
+    await other.peer.message("state")
+    assert not {kind for kind, _ in other.peer.messages} & {"clipReady", "clipFailed"}
+    await other.close()
 
 
-async def test_a_clip_outlives_its_session_and_is_gone_when_its_time_is_over(
-    http, auth, session, director, local, settings
-):
-    await played_out(director, local, session, 58)
-    url = (await ask(director, duration_seconds=300))["playlist_url"]
-    live = await download(http, await poll(http, auth, url))
+async def test_a_clip_outlives_its_session_and_is_gone_when_its_time_is_over(http, auth, api, session, director, local):
+    await played_out(local, session, 58)
+    url = (await ask(director, RequestClip(300)))["playlist_url"]
+    live = await download(api, await poll(api, url))
     epoch = local.session(session).grant.epoch
     tenant = local.session(session).grant.tenant
     await http.delete(f"/sessions/{session}", headers=auth)
     assert (await http.get(url, headers=auth)).status_code == 200, "from the worker, or from the storage"
     await eventually(lambda: not any(handle.worker._recordings.busy for handle in local.backend.workers.values()))
-    assert (await local.client._archive.find(tenant, session, epoch)).stored
-    assert await download(http, await poll(http, auth, url)) == live
+    archive = Archive(local.redis, open_storage(local.settings), local.settings)
+    assert (await archive.find(tenant, session, epoch)).stored
+    assert await download(api, await poll(api, url)) == live
     events = await http.get("/clips/events", params={"session_id": session, "recording": epoch}, headers=auth)
     told = [json.loads(line) for line in events.text.splitlines()]
     assert [each["type"] for each in told if each["kind"] == "command"] == ["set_shot", "start", "pause"]
@@ -171,15 +146,13 @@ async def test_a_clip_outlives_its_session_and_is_gone_when_its_time_is_over(
     assert times == sorted(times)
     outside = await http.get(url.replace("end=", "end=9"), headers=auth)
     assert (outside.status_code, outside.json()["code"]) == (400, "outside_recording")
-    await local.redis.delete(
-        local.client._archive._key(tenant, await local.client._archive.find(tenant, session, epoch))
-    )
+    await local.redis.delete(archive._key(tenant, await archive.find(tenant, session, epoch)))
     gone = await http.get(url, headers=auth)
     assert (gone.status_code, gone.json()["code"]) == (410, "clip_gone")
 
 
 async def test_nothing_is_kept_of_a_session_in_which_nobody_asked(http, auth, session, director, local, settings):
-    await played_out(director, local, session, 58)
+    await played_out(local, session, 58)
     grant = local.session(session).grant
     await http.delete(f"/sessions/{session}", headers=auth)
     await eventually(lambda: not any(handle.worker._recordings.busy for handle in local.backend.workers.values()))
@@ -189,11 +162,11 @@ async def test_nothing_is_kept_of_a_session_in_which_nobody_asked(http, auth, se
 
 
 async def test_a_playlist_is_for_the_owner_and_its_urls_are_for_that_clip_alone(
-    http, auth, mint: Mint, other_key, session, director, local, cluster
+    http, auth, api, mint: Mint, other_key, session, director, local, cluster
 ):
-    await played_out(director, local, session, 58)
-    url = (await ask(director, duration_seconds=1))["playlist_url"]
-    playlist = await poll(http, auth, url)
+    await played_out(local, session, 58)
+    url = (await ask(director, RequestClip(1)))["playlist_url"]
+    playlist = await poll(api, url)
     assert (await http.get(url)).status_code == 401
     assert (await http.get(url, headers=await mint(other_key))).status_code == 410
     for times in (

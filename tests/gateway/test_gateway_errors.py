@@ -36,6 +36,8 @@ def _raises(app: FastAPI, path: str, error: Exception) -> None:
         (errors.NotReady("waits for a worker"), 409, "not_ready", None),
         (errors.Conflict("not INACTIVE"), 409, "conflict", None),
         (errors.QuotaExceeded("at most 3"), 429, "quota_exceeded", "10"),
+        (errors.CreationsExceeded("at most 3", retry_after_s=42), 429, "creations_exceeded", "42"),
+        (errors.ScopeExhausted("at most 3"), 403, "insufficient_scope", None),
         (errors.QueueFull("256 wait already", retry_after_s=7), 503, "queue_full", "7"),
         (errors.Unavailable("no answer"), 503, "unavailable", "1"),
     ],

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -14,12 +13,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from cluster.settings import PoolSettings, Settings
+from tests.support.api import Api
 from tests.support.local import LocalCluster
 from tests.support.waiting import eventually
+from wire.http import SessionState
 
 pytestmark = pytest.mark.slow
-
-Headers = dict[str, str]
 
 
 @pytest.fixture
@@ -29,80 +28,59 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def server(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def api(app: FastAPI, api_key: str) -> AsyncIterator[Api]:
     server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="error"))
     serving = asyncio.create_task(server.serve())
     await eventually(lambda: server.started)
     port = server.servers[0].sockets[0].getsockname()[1]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-        yield client
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        api = Api(http)
+        await api.sign_in(api_key)
+        yield api
     server.should_exit = True
     await serving
 
 
-@dataclass(frozen=True)
-class Event:
-    name: str
-    data: dict[str, Any]
-
-
-async def events(answer: httpx.Response) -> AsyncIterator[Event]:
-    name = ""
-    async for line in answer.aiter_lines():
-        if line.startswith("event: "):
-            name = line.removeprefix("event: ")
-        elif line.startswith("data: "):
-            yield Event(name, json.loads(line.removeprefix("data: ")))
-
-
-async def open_session(server: httpx.AsyncClient, auth: Headers) -> str:
-    answer = await server.post("/sessions", headers=auth, json={"model": {"name": "echo"}})
-    return str(answer.json()["session_id"])
-
-
-async def test_a_waiter_follows_its_place_its_worker_and_its_end(server: httpx.AsyncClient, auth: Headers) -> None:
-    first, second, third = [await open_session(server, auth) for _ in range(3)]
-    async with server.stream("GET", f"/sessions/{third}/events", headers=auth) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        told = events(answer)
+async def test_a_waiter_follows_its_place_its_worker_and_its_end(api: Api) -> None:
+    first, second, third = [await api.create("echo") for _ in range(3)]
+    told = api.events(third)
+    now = await anext(told)
+    assert now.session.queue is not None
+    assert (now.name, now.session.state, now.session.queue.position) == ("state", SessionState.PENDING, 1)
+    await api.delete(second)
+    now = await anext(told)
+    assert now.session.queue is not None
+    assert (now.name, now.session.queue.position) == ("queue", 0)
+    await api.delete(first)
+    while now.session.state is not SessionState.WAITING:
         now = await anext(told)
-        assert (now.name, now.data["state"], now.data["queue"]["position"]) == ("state", "PENDING", 1)
-        await server.delete(f"/sessions/{second}", headers=auth)
-        now = await anext(told)
-        assert (now.name, now.data["queue"]["position"]) == ("queue", 0)
-        await server.delete(f"/sessions/{first}", headers=auth)
-        while now.data["state"] != "WAITING":
-            now = await anext(told)
-        assert now.name == "state"
-        assert now.data["capabilities"]
-        await server.delete(f"/sessions/{third}", headers=auth)
-        assert [(event.name, event.data["state"]) async for event in told] == [("state", "CLOSED")]
+    assert now.name == "state"
+    assert now.session.capabilities
+    await api.delete(third)
+    assert [(event.name, event.session.state) async for event in told] == [("state", SessionState.CLOSED)]
 
 
-async def test_a_lost_worker_is_told(server: httpx.AsyncClient, auth: Headers, local: LocalCluster) -> None:
-    session_id = await open_session(server, auth)
-    async with server.stream("GET", f"/sessions/{session_id}/events", headers=auth) as answer:
-        told = events(answer)
+async def test_a_lost_worker_is_told(api: Api, local: LocalCluster) -> None:
+    session_id = await api.create("echo")
+    async with aclosing(api.events(session_id)) as told:
         now = await anext(told)
-        while now.data["state"] != "WAITING":
+        while now.session.state is not SessionState.WAITING:
             now = await anext(told)
         local.backend.bury(next(iter(local.backend.workers)))
         while now.name != "worker":
             now = await anext(told)
-        while now.data["state"] != "WAITING":
+        while now.session.state is not SessionState.WAITING:
             now = await anext(told)
-    await server.delete(f"/sessions/{session_id}", headers=auth)
+    await api.delete(session_id)
 
 
-async def test_what_is_refused_is_refused_before_the_stream(
-    server: httpx.AsyncClient, auth: Headers, mint: Any
-) -> None:
-    session_id = await open_session(server, auth)
+async def test_what_is_refused_is_refused_before_the_stream(api: Api, mint: Any) -> None:
+    session_id = await api.create("echo")
     foreign = await mint("rk_other")
-    for headers, status in (({}, 401), (foreign, 404)):
-        answer = await server.get(f"/sessions/{session_id}/events", headers=headers)
+    for headers, status in (({"Authorization": ""}, 401), (foreign, 404)):
+        answer = await api.http.get(f"/sessions/{session_id}/events", headers=headers)
         assert answer.status_code == status
         assert answer.json()["code"]
-    answer = await server.get("/sessions/nobody/events", headers=auth)
+    answer = await api.http.get("/sessions/nobody/events")
     assert answer.status_code == 404
-    await server.delete(f"/sessions/{session_id}", headers=auth)
+    await api.delete(session_id)

@@ -5,9 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from gateway.errors import Forbidden
+from cluster.client import Allowance
+from gateway.errors import Forbidden, ForbiddenRole
 from gateway.scope import Scope
-from wire.http import AuthorizationDetail, ModelRef, ServerInfo, Session, SessionState
+from wire.http import AuthorizationDetail, ModelRef, Role, ServerInfo, Session, SessionState
 
 pytestmark = pytest.mark.fast
 
@@ -31,35 +32,44 @@ def _session(session_id: str, model: str = "echo") -> Session:
     )
 
 
+def _viewer(models: dict[str, Any], bind: list[str] | None = None, **constraints: int) -> dict[str, Any]:
+    return _detail(models, bind, **constraints) | {"role": "viewer"}
+
+
 ALL = {"all": True}
 ECHO = {"match": ["echo"]}
 
 
 @pytest.mark.parametrize(
-    ("scope", "model", "open_sessions", "allowed"),
+    ("scope", "model", "allowances"),
     [
-        (Scope(), "echo", [], True),
-        (_scope(_detail(ALL)), "echo", [], True),
-        (_scope(_detail(ECHO)), "echo", [], True),
-        (_scope(_detail(ECHO)), "owner/echo", [], True),
-        (_scope(_detail({"match": ["owner/echo"]})), "echo", [], True),
-        (_scope(_detail(ECHO)), "longlive-v2", [], False),
-        (_scope(_detail(ECHO, max_sessions=1)), "echo", [], True),
-        (_scope(_detail(ECHO, max_sessions=1)), "echo", [_session("a")], False),
-        (_scope(_detail(ECHO, max_sessions=1)), "echo", [_session("a", "longlive-v2")], True),
-        (_scope(_detail(ALL, max_sessions=2)), "echo", [_session("a"), _session("b", "longlive-v2")], False),
-        (_scope(_detail(ALL, max_sessions=0)), "echo", [], False),
-        (_scope(_detail(ALL, bind=["a"])), "echo", [_session("a")], False),
-        (_scope(_detail(ALL, bind=["a"], max_sessions=2)), "echo", [_session("a")], True),
-        (_scope(_detail(ECHO, max_sessions=0), _detail({"match": ["longlive-v2"]})), "longlive-v2", [], True),
+        (Scope(), "echo", [Allowance()]),
+        (_scope(_detail(ALL)), "echo", [Allowance()]),
+        (_scope(_detail(ECHO)), "echo", [Allowance(models=frozenset({"echo"}))]),
+        (_scope(_detail(ECHO)), "owner/echo", [Allowance(models=frozenset({"echo"}))]),
+        (_scope(_detail({"match": ["owner/echo"]})), "echo", [Allowance(models=frozenset({"echo"}))]),
+        (_scope(_detail(ECHO)), "longlive-v2", []),
+        (_scope(_detail(ALL, max_sessions=0)), "echo", [Allowance(max_sessions=0)]),
+        (_scope(_detail(ALL, bind=["a"])), "echo", []),
+        (_scope(_detail(ALL, bind=["a"], max_sessions=2)), "echo", [Allowance(max_sessions=2)]),
+        (
+            _scope(_detail(ECHO, max_sessions=1), _detail(ALL, max_session_duration_seconds=5)),
+            "echo",
+            [Allowance(max_sessions=1, models=frozenset({"echo"})), Allowance(5)],
+        ),
+        (
+            _scope(_detail(ECHO, max_sessions=0), _detail({"match": ["other"]})),
+            "other",
+            [Allowance(models=frozenset({"other"}))],
+        ),
     ],
 )
-def test_who_may_open_a_session(scope: Scope, model: str, open_sessions: list[Session], allowed: bool) -> None:
-    if allowed:
-        assert scope.max_duration_s(model, open_sessions) is None
+def test_who_may_open_a_session(scope: Scope, model: str, allowances: list[Allowance]) -> None:
+    if allowances:
+        assert list(scope.allowances(model)) == allowances
     else:
         with pytest.raises(Forbidden):
-            scope.max_duration_s(model, open_sessions)
+            scope.allowances(model)
 
 
 @pytest.mark.parametrize(
@@ -77,18 +87,47 @@ def test_who_may_open_a_session(scope: Scope, model: str, open_sessions: list[Se
 )
 def test_who_may_operate_a_session(scope: Scope, session: Session, allowed: bool) -> None:
     if allowed:
-        scope.check_operate(session)
+        assert scope.role_in(session) is Role.DIRECTOR
     else:
         with pytest.raises(Forbidden):
-            scope.check_operate(session)
+            scope.role_in(session)
 
 
-def test_the_first_detail_that_fits_gives_the_duration() -> None:
-    scope = _scope(
-        _detail({"match": ["longlive-v2"]}, max_session_duration_seconds=5),
-        _detail(ECHO, max_session_duration_seconds=7),
-    )
-    assert scope.max_duration_s("echo", []) == 7
+@pytest.mark.parametrize(
+    ("scope", "here", "everywhere"),
+    [
+        (Scope(), Role.DIRECTOR, Role.DIRECTOR),
+        (_scope(_detail(ALL)), Role.DIRECTOR, Role.DIRECTOR),
+        (_scope(_viewer(ALL)), Role.VIEWER, Role.VIEWER),
+        (_scope(_viewer(ALL, bind=["a"])), Role.VIEWER, None),
+        (_scope(_viewer(ALL, bind=["b"])), None, None),
+        (_scope(_viewer(ALL, bind=["b"], max_sessions=3)), None, None),
+        (_scope(_viewer(ECHO)), Role.VIEWER, None),
+        (_scope(_viewer(ALL), _detail(ALL)), Role.DIRECTOR, Role.DIRECTOR),
+        (_scope(_viewer(ALL), _detail(ALL, bind=["a"])), Role.DIRECTOR, None),
+        (_scope(_viewer(ALL), _detail(ALL, bind=["b"])), Role.VIEWER, None),
+        (_scope(_detail(ALL, bind=["a"]), _viewer(ALL, bind=["a"])), Role.DIRECTOR, None),
+        (_scope(), None, None),
+    ],
+)
+def test_the_strongest_role_counts(scope: Scope, here: Role | None, everywhere: Role | None) -> None:
+    assert scope.account_role is everywhere
+    if here is not None:
+        assert scope.role_in(_session("a")) is here
+    else:
+        with pytest.raises(Forbidden):
+            scope.role_in(_session("a"))
+
+
+@pytest.mark.parametrize("viewer", [_viewer(ALL), _viewer(ALL, max_sessions=3), _viewer(ECHO, ["a"], max_sessions=3)])
+def test_a_viewer_opens_no_session(viewer: dict[str, Any]) -> None:
+    with pytest.raises(ForbiddenRole):
+        _scope(viewer).allowances("echo")
+    (allowance,) = _scope(viewer, _detail(ALL, max_session_duration_seconds=5)).allowances("echo")
+    assert allowance == Allowance(5)
+    with pytest.raises(Forbidden) as refused:
+        _scope(viewer, _detail(ECHO)).allowances("longlive-v2")
+    assert refused.value.code == "insufficient_scope"
 
 
 async def test_a_token_for_one_model(http: httpx.AsyncClient, mint: Any, auth: dict[str, str], session_id: str) -> None:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from tests.support.local import LocalCluster
+from tests.support.planting import plant
 
 pytestmark = pytest.mark.fast
 
@@ -17,9 +18,13 @@ async def test_a_moment_is_saved_listed_started_from_and_forgotten(
     answer = await http.post(path, headers=auth)
     assert (answer.status_code, answer.json()["code"]) == (409, "conflict"), "nothing has happened yet"
     async for record in local.store.all_open():
-        await local.store.plant_snapshot(record.tenant, record.session_id, b"state")
+        await plant(local.store, record.tenant, record.session_id)
     saved = (await http.post(path, headers=auth, json={"name": "a moment"})).json()
     assert (await http.get("/snapshots", headers=auth)).json() == [saved]
+    assert saved["events"]
+    log = await http.get(f"/snapshots/{saved['snapshot_id']}/events", headers=auth)
+    assert log.headers["content-type"].startswith("application/jsonl")
+    assert log.json()["kind"] == "opened"
     started = await http.post(
         "/sessions", headers=auth, json={"model": {"name": "echo"}, "from_snapshot": saved["snapshot_id"]}
     )
@@ -45,6 +50,8 @@ async def test_strangers_and_narrow_tokens(
     unknown = {"model": {"name": "echo"}, "from_snapshot": "nothing"}
     assert (await http.post("/sessions", headers=auth, json=unknown)).status_code == 404
     assert (await http.delete("/snapshots/nothing", headers=auth)).status_code == 404
+    assert (await http.get("/snapshots/nothing/events", headers=auth)).status_code == 404
     resources = {"models": {"all": True}, "sessions": {"bind": [session_id]}}
     narrow = await mint(authorization_details=[{"type": "session", "resources": resources}])
     assert (await http.get("/snapshots", headers=narrow)).status_code == 403
+    assert (await http.get("/snapshots/nothing/events", headers=narrow)).status_code == 403

@@ -19,6 +19,7 @@ from gateway.errors import InvalidToken
 from gateway.issuers import COOLDOWN_S, MAX_JWKS_BYTES, STALE_S
 from tests.support.auth import by_hand, gateway, good_claims, look, private_pem, public_key, public_pem, with_auth
 from tests.support.jwks import JwksServer
+from tests.support.local import LocalCluster
 
 pytestmark = pytest.mark.slow
 
@@ -53,8 +54,8 @@ def beta() -> Iterator[JwksServer]:
 @pytest.fixture
 def settings(settings: Settings, alpha: JwksServer, beta: JwksServer) -> Settings:
     issuers = [
-        IssuerSettings(issuer=name, jwks_url=server.url, audience=AUDIENCE)
-        for name, server in ((ALPHA, alpha), (BETA, beta))
+        IssuerSettings(issuer=name, jwks_url=server.url, audience=AUDIENCE, priority=priority)
+        for name, server, priority in ((ALPHA, alpha, "low"), (BETA, beta, "normal"))
     ]
     return with_auth(settings, issuers=issuers, jwks_ttl_s=TTL_S)
 
@@ -97,6 +98,16 @@ async def test_a_subject_of_an_issuer_is_an_account(door: httpx.AsyncClient, alp
     assert (await door.get(path, headers=_bearer(_token(ALPHA, "bert", "alpha")))).status_code == 404
     assert (await door.delete(path, headers=_bearer(ec))).status_code == 204
     assert alpha.asked == 1
+
+
+async def test_an_issuers_class_is_that_of_its_subjects(
+    door: httpx.AsyncClient, mint: Any, local: LocalCluster
+) -> None:
+    of_issuers = [_bearer(_token(name, "anna", kid)) for name, kid in ((ALPHA, "alpha"), (BETA, "beta"))]
+    for headers in (*of_issuers, await mint()):
+        assert (await door.post("/sessions", headers=headers, json={"model": {"name": "echo"}})).status_code == 201
+    records = sorted([record async for record in local.store.all_open()], key=lambda record: record.created_at)
+    assert [record.priority for record in records] == ["low", "normal", "normal"]
 
 
 async def test_the_same_subject_of_two_issuers_is_two_accounts(door: httpx.AsyncClient, authority: Authority) -> None:

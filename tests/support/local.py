@@ -43,14 +43,14 @@ class LocalBackend:
     """Workers as objects of this process."""
 
     def __init__(self, settings: Settings, redis: Redis) -> None:
-        self._settings = settings
+        self.settings = settings
         self._redis = redis
         self.workers: dict[str, LocalWorker] = {}
         self.buried: list[LocalWorker] = []
 
     async def spawn(self, name: str, pool: PoolSettings) -> WorkerApi:
-        store = Store(self._redis, self._settings)
-        worker = Worker(name, pool, self._settings, store, exit_process=lambda: self.bury(name))
+        store = Store(self._redis, self.settings)
+        worker = Worker(name, pool, self.settings, store, exit_process=lambda: self.bury(name))
         self.workers[name] = LocalWorker(worker)
         return self.workers[name]
 
@@ -77,6 +77,16 @@ class LocalBackend:
             await handle.worker.shutdown()
 
 
+class LocalAllocator:
+    """The cluster's allocator by its name: whichever it is now."""
+
+    def __init__(self, cluster: LocalCluster) -> None:
+        self._cluster = cluster
+
+    def __getattr__(self, method):
+        return getattr(self._cluster.allocator, method)
+
+
 class LocalCluster:
     """Allocator, workers and client on one Redis."""
 
@@ -86,7 +96,7 @@ class LocalCluster:
         self.store = Store(self.redis, settings)
         self.backend = LocalBackend(settings, self.redis)
         self.allocator = Allocator(settings, self.store, self.backend)
-        self.client = ClusterClient(settings, self.redis, self.allocator, self.backend.get)
+        self.client = ClusterClient(settings, self.redis, LocalAllocator(self), self.backend.get)
 
     def worker_of(self, session_id: str) -> Worker:
         """The worker that holds a session."""

@@ -9,15 +9,22 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
-START_S = 90.0
+START_S = 120.0
 KEY = "rk_tests"
+WORKERS = "ray::_RayWorker"
+"""How the command lines of workers begin."""
+METRICS_PORTS = 4
+"""Processes of a cluster here, at most, that count anything."""
 POOLS = (
     {"model": "longlive-v2", "min_warm": 1, "max_workers": 2},
     {"model": "echo", "max_workers": 1},
@@ -32,29 +39,36 @@ class Server:
     api_key: str
     process: subprocess.Popen[bytes]
     log: Path
+    metrics_port: int
+    """The allocator's; those of the workers follow."""
+    gcs_port: int
+    """Of its Ray."""
 
     @classmethod
     @contextmanager
-    def start(cls, pools: Sequence[Mapping[str, object]] = POOLS, keep: str = "clips") -> Iterator[Server]:
-        """Start it, wait until it is ready, and end it with all its processes."""
-        port = free_port()
+    def start(
+        cls, pools: Sequence[Mapping[str, object]] = POOLS, keep: str = "clips", more: Mapping[str, str] | None = None
+    ) -> Iterator[Server]:
+        """Start it, with `more` in its environment, wait until it is ready, and end it with all its processes."""
+        port, metrics_port, gcs_port = free_port(), free_port(), free_port()
         log = Path(f"/tmp/llc-test-server-{port}.log")
         script = Path(sys.executable).with_name("longlive-cluster")
         own = {
             "LLC_API_KEYS": KEY,
             "LLC_POOLS": json.dumps(list(pools)),
-            "LLC_METRICS_PORT": "19400",
+            "LLC_METRICS_PORT": str(metrics_port),
             "LLC_RECORDING__KEEP": keep,
+            "RAY_GCS_SERVER_PORT": str(gcs_port),
         }
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [script, "serve", "--host", "127.0.0.1", "--port", str(port)],
-                env=os.environ | own,
+                env=os.environ | own | dict(more or {}),
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        server = cls(f"http://127.0.0.1:{port}", KEY, process, log)
+        server = cls(f"http://127.0.0.1:{port}", KEY, process, log, metrics_port, gcs_port)
         try:
             server._wait()
             yield server
@@ -72,11 +86,47 @@ class Server:
         reply = httpx.post(f"{self.url}/tokens", headers={"Reactor-API-Key": self.api_key}, timeout=10)
         return {"Authorization": f"Bearer {reply.raise_for_status().json()['jwt']}"}
 
+    def run(self, *arguments: str) -> str:
+        """What a command of the console script prints about this cluster, and no other one of this machine."""
+        script = Path(sys.executable).with_name("longlive-cluster")
+        environment = os.environ | {"RAY_ADDRESS": f"127.0.0.1:{self.gcs_port}", "RAY_AUTH_MODE": "token"}
+        done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")
+        return done.stdout
+
+    def holder(self, session_id: str) -> dict[str, Any]:
+        """The status of the worker that holds a session. Raises LookupError."""
+        for worker in map(json.loads, self.run("workers", "--json").splitlines()):
+            if any(held["session_id"] == session_id for held in worker["sessions"]):
+                found: dict[str, Any] = worker
+                return found
+        raise LookupError(session_id)
+
     def pids(self, title: str) -> list[int]:
         """Processes of this cluster whose command line begins with `title` (`ray::_RayAllocator`)."""
         processes = [entry for entry in Path("/proc").iterdir() if entry.name.isdigit()]
         named = [int(entry.name) for entry in processes if _command_line(entry).startswith(title)]
         return [pid for pid in named if self._is_ours(pid)]
+
+    def counted(self, name: str, by: str = "model") -> Counter[str]:
+        """A series by the values of one of its labels, summed over the workers."""
+        total: Counter[str] = Counter()
+        with httpx.Client(verify=False) as http:
+            for port in range(self.metrics_port, self.metrics_port + METRICS_PORTS):
+                with suppress(httpx.ConnectError):
+                    text = http.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+                    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
+                    total.update({each.labels[by]: each.value for each in samples if each.name == name})
+        return total
+
+    def cpu_s(self, title: str) -> float:
+        """CPU seconds that those processes have used so far."""
+        ticks = 0
+        for pid in self.pids(title):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def _is_ours(self, pid: int) -> bool:
         while pid > 1:

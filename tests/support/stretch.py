@@ -13,7 +13,7 @@ from functools import cache
 
 import av
 import numpy as np
-from av import AudioFrame, VideoFrame
+from av import VideoFrame
 from numpy.typing import NDArray
 
 from cluster.media.connection import Connection
@@ -21,7 +21,8 @@ from cluster.media.output import VideoOutput
 from cluster.settings import MediaSettings
 from tests.support import blocks
 from tests.support.link import Link
-from tests.support.rtc_client import WAIT_S, Received, RtcClient
+from tests.support.received import WAIT_S, MediaFrame
+from tests.support.rtc_client import RtcClient
 from wire.http import FLAT_CONNECTION_ID
 
 WIDTH, HEIGHT, FPS = 640, 352, 24
@@ -56,14 +57,13 @@ def picture(number: int) -> NDArray[np.uint8]:
     return rgb
 
 
-class Seen(Received):
+class Seen:
     """When each picture came out of the decoder, with its number."""
 
     def __init__(self) -> None:
-        super().__init__()
         self.at: list[tuple[float, int]] = []
 
-    def _keep(self, frame: VideoFrame | AudioFrame) -> None:
+    def look(self, _: str, frame: MediaFrame) -> None:
         assert isinstance(frame, VideoFrame)
         luma = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)  # type: ignore[call-overload]
         self.at.append((time.monotonic(), blocks.number(luma)))
@@ -127,8 +127,8 @@ class Stretch:
 
     async def join(self, codec: str, connect: Signalling) -> Seen:
         """A viewer that watches from the start: its connection is the flat one."""
-        client, seen = RtcClient(codecs=(codec,)), Seen()
-        client.received["main_video"] = seen
+        seen = Seen()
+        client = RtcClient(codecs=(codec,), on_frame=seen.look)
         outputs = {"main_video": self.output}
         connection = Connection(FLAT_CONNECTION_ID, outputs=outputs, inputs={}, settings=SETTINGS, listener=Nobody())
         self._clients.append(client)

@@ -37,9 +37,10 @@ export async function mintToken(apiKey, details) {
   return (await call("tokens", { method: "POST", headers: { "Reactor-API-Key": apiKey }, body })).body.jwt;
 }
 
-/** A token that operates this one session and opens none: for a link that others are given. */
-export function mintSessionToken(apiKey, { sessionId, model }) {
-  return mintToken(apiKey, [{ type: "session", resources: { models: { match: [model] }, sessions: { bind: [sessionId] } } }]);
+/** A token that watches this one session and does nothing else: for a link that others are given. */
+export function mintViewerToken(apiKey, { sessionId, model }) {
+  const resources = { models: { match: [model] }, sessions: { bind: [sessionId] } };
+  return mintToken(apiKey, [{ type: "session", role: "viewer", resources }]);
 }
 
 /** `{ready, models, recording}` of the cluster, also while it is not ready. */

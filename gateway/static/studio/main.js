@@ -33,7 +33,6 @@ let plan = new Plan();
 let past = new Past();
 let origins = new Map();          // command -> the panel that sent it last
 let awaiting = false;             // a command of the user's is not answered yet
-let listed = false;               // the prompts of what was planned before we came have been asked for
 
 const reactor = new Reactor({ onStatus, onSession: showSession, onTrack: addTrack, onMessage, onError });
 const timeline = new Timeline();
@@ -53,7 +52,6 @@ function forget() {
   state = null;
   plan = new Plan();
   past = new Past();
-  listed = false;
   clearStage();
   showStats(null);
   hideWatchLink();
@@ -75,7 +73,6 @@ function onState(data) {
   showState(state);
   if (awaiting) clearProblems();  // nothing follows a refused command but its refusal
   awaiting = false;
-  if (plan.incomplete && !listed) listed = reactor.send("list_beats");
 }
 
 /** Refusals go to all who are connected: only those of our own commands are ours to show. */

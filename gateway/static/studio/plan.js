@@ -36,11 +36,6 @@ export class Plan {
     }
   }
 
-  /** Whether prompts are missing, as they are after joining a session: `list_beats` brings them. */
-  get incomplete() {
-    return this.beats.some(({ prompt }) => prompt === null);
-  }
-
   #find(kind, at) {
     return this.beats.find((beat) => beat.kind === kind && beat.at === at);
   }

@@ -1,6 +1,6 @@
-// The watch link: the same session as another connection of it, with a token for it alone, in the fragment.
+// The watch link: the same session as another connection of it, with a viewer's token for it alone, in the fragment.
 
-import { mintSessionToken } from "../reactor/http.js";
+import { mintViewerToken } from "../reactor/http.js";
 import { $ } from "./dom.js";
 
 /** What the address asks for: `{key}` to direct with, or `{watch: {sessionId, token}}`. A fragment never leaves the browser. */
@@ -14,7 +14,7 @@ export function fromAddress() {
 
 /** Make a link for the session and show it. */
 export async function showWatchLink({ apiKey, sessionId, model }) {
-  const token = await mintSessionToken(apiKey, { sessionId, model });
+  const token = await mintViewerToken(apiKey, { sessionId, model });
   const link = `${location.origin}${location.pathname}#${new URLSearchParams({ watch: sessionId, token })}`;
   $("link").value = $("open-link").href = link;
   $("watch-link").hidden = false;

@@ -1,0 +1,67 @@
+"""A redis-server of a test's own, that can be killed, and comes back on the same port with its data or without."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from cluster.redis_server import binary
+from tests.support.server import free_port
+
+START_S = 20.0
+
+
+class RedisProcess:
+    """It runs from the start; each write is on disk before it is answered, as `appendfsync always` has it."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._folder = Path(tempfile.mkdtemp(prefix="llc-test-redis-"))
+        self._process = self._start()
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is dead."""
+        self._process.send_signal(signal.SIGKILL)
+        self._process.wait()
+
+    def start(self, *, empty: bool = False) -> None:
+        """Start it again; returns once it answers."""
+        if empty:
+            shutil.rmtree(self._folder)
+            self._folder.mkdir()
+        self._process = self._start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+        shutil.rmtree(self._folder)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        command += ["--appendonly", "yes", "--appendfsync", "always"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_S
+        with Redis.from_url(self.url) as probe:
+            while not _answers(probe):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError("redis-server did not start")
+                time.sleep(0.01)
+        return process
+
+
+def _answers(probe: Redis) -> bool:
+    try:
+        return bool(probe.ping())
+    except RedisError:  # not there yet, or still loading
+        return False
