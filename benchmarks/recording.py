@@ -6,28 +6,25 @@ The viewer takes VP8, so that the recorder has an encode of its own to pay for; 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 from statistics import median
 from typing import Annotated, NamedTuple
 
-import httpx
 import typer
 from rich.console import Console
 from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
-from benchmarks.client import Client
-from tests.support.server import Server
+from benchmarks.viewer import FPS, MODEL, Viewer, signed_in
+from tests.support.server import WORKERS, Server
 
-FPS = 24
 WARM_S = 3.0
 SCENE = 40
 LIMIT = 0.02
 """Of the received rate may be lost by turning recording on."""
-POOLS = ({"model": "longlive-v2", "min_warm": 1, "max_workers": 1},)
+POOLS = ({"model": MODEL, "min_warm": 1, "max_workers": 1},)
 
 
 class Figures(NamedTuple):
@@ -39,30 +36,19 @@ class Figures(NamedTuple):
 
 async def watch(server: Server, codec: str, seconds: float) -> Figures:
     """One viewer of one session."""
-    async with httpx.AsyncClient(base_url=server.url, headers=server.token(), timeout=30) as http:
-        client = Client(http, codec)
+    async with signed_in(server.url, server.api_key) as api, await Viewer.create(api, MODEL, codec=codec) as client:
         await client.connect()
         client.command("set_shot", prompt="a red dune at dawn")
         for chunk in range(SCENE, int(seconds + 60), SCENE):
             client.command("schedule_scene_cut", prompt="a harbour at night", at_session_chunk=chunk)
         client.command("start")
         await client.until(lambda: len(client.frames) > WARM_S * FPS)
-        begun, before = client.frames[-1], _cpu_s(server)
+        begun, before = client.frames[-1], server.cpu_s(WORKERS)
         await client.until(lambda: client.frames[-1][0] - begun[0] >= seconds, limit_s=seconds + 60)
         pictures = [frame for frame in client.frames if frame[0] > begun[0]]
         lasted = pictures[-1][0] - begun[0]
-        used = _cpu_s(server) - before
-        await client.close()
+        used = server.cpu_s(WORKERS) - before
     return Figures(len({number for _, number in pictures}) / lasted, used / lasted)
-
-
-def _cpu_s(server: Server) -> float:
-    """CPU seconds of the server's workers so far."""
-    ticks = 0
-    for pid in server.pids("ray::_RayWorker"):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def main(

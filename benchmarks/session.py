@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-import httpx
 import typer
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
@@ -23,10 +22,11 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a file
 
-from benchmarks.client import Client
+from benchmarks.viewer import FPS, MODEL, Viewer, p95, signed_in
+from tests.support.api import Api
 from tests.support.server import Server
 
-FPS, FRAMES = 24, 29
+FRAMES = 29
 CHUNK_S = FRAMES / FPS
 SCENE = 40
 """Chunks between scene cuts, below the ceiling of 48."""
@@ -35,31 +35,31 @@ PROMPTS = ("a red dune at dawn", "a harbour at night", "a forest after rain", "a
 Row = tuple[str, str, str, bool]
 
 
-async def admission(http: httpx.AsyncClient, rounds: int) -> list[Row]:
+async def admission(api: Api, rounds: int) -> list[Row]:
     """Request to SDP answer, and to the first decoded picture, on a warm worker."""
     answers, pictures = [], []
     for n in range(rounds + 1):
-        client = Client(http)
-        asked, answered = await client.connect()
-        client.command("set_shot", prompt=PROMPTS[0])
-        client.command("start")
-        await client.until(lambda client=client: bool(client.frames))
-        if n:  # the first one warms connections up
-            answers.append(1000 * (answered - asked))
-            pictures.append(1000 * (client.frames[0][0] - asked))
-        await client.close()
+        asked = time.perf_counter()
+        async with await Viewer.create(api, MODEL) as client:
+            await client.connect()
+            client.command("set_shot", prompt=PROMPTS[0])
+            client.command("start")
+            await client.until(lambda client=client: bool(client.frames))
+            if n:  # the first one warms connections up
+                answers.append(1000 * (client.answered_at - asked))
+                pictures.append(1000 * (client.frames[0][0] - asked))
     limit = 1000 * CHUNK_S + 300
     return [
         _row("POST /sessions → SDP answer, p50", statistics.median(answers), "ms", 150),
-        _row("POST /sessions → SDP answer, p95", _p95(answers), "ms", None),
+        _row("POST /sessions → SDP answer, p95", p95(answers), "ms", None),
         _row("POST /sessions → first picture, p50", statistics.median(pictures), "ms", limit),
         _row("POST /sessions → first picture, max", max(pictures), "ms", limit),
     ]
 
 
-async def prompts(http: httpx.AsyncClient, changes: int) -> list[Row]:
+async def prompts(api: Api, changes: int) -> list[Row]:
     """From sending a shot to the first picture made with it, in chunks: up to one to the boundary, one of buffer."""
-    client = Client(http)
+    client = await Viewer.create(api, MODEL)
     await client.connect()
     client.command("set_shot", prompt=PROMPTS[0])
     client.command("start")
@@ -82,10 +82,10 @@ async def prompts(http: httpx.AsyncClient, changes: int) -> list[Row]:
     ]
 
 
-async def steady(http: httpx.AsyncClient, minutes: float, metrics_url: str, pid: int) -> list[Row]:
+async def steady(api: Api, minutes: float, metrics_url: str, pid: int) -> list[Row]:
     """Minutes of one session: rate, losses, and whether memory or latency grow."""
-    before = _counters((await http.get(metrics_url)).text)
-    client = Client(http)
+    before = _counters((await api.http.get(metrics_url)).text)
+    client = await Viewer.create(api, MODEL)
     await client.connect()
     client.command("set_shot", prompt=PROMPTS[0])
     chunks = int(minutes * 60 / CHUNK_S)
@@ -97,7 +97,7 @@ async def steady(http: httpx.AsyncClient, minutes: float, metrics_url: str, pid:
     memory = _rss_mb(pid)
     await client.until(lambda: len(client.of_type("chunk_complete")) >= chunks, limit_s=minutes * 90)
     grown = _rss_mb(pid) - memory
-    after = _counters((await http.get(metrics_url)).text)
+    after = _counters((await api.http.get(metrics_url)).text)
     pushed, encoded = (after[name] - before[name] for name in ("pushed", "encoded"))
     rows = _judge(client, grown)
     # What the pacer still holds, at most a chunk, is not lost.
@@ -106,7 +106,7 @@ async def steady(http: httpx.AsyncClient, minutes: float, metrics_url: str, pid:
     return rows
 
 
-def _judge(client: Client, grown: float) -> list[Row]:
+def _judge(client: Viewer, grown: float) -> list[Row]:
     frames = client.frames[FPS:]
     rate = (len(frames) - 1) / (frames[-1][0] - frames[0][0])
     numbers = [number for _, number in frames]
@@ -122,7 +122,7 @@ def _judge(client: Client, grown: float) -> list[Row]:
     ]
 
 
-def _waits(client: Client) -> list[float]:
+def _waits(client: Viewer) -> list[float]:
     """Seconds from a chunk's completion to its last picture at the client."""
     arrived: dict[int, float] = {}
     for at, number in client.frames:
@@ -146,10 +146,6 @@ def _rss_mb(pid: int) -> float:
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
-def _p95(values: list[float]) -> float:
-    return sorted(values)[int(0.95 * (len(values) - 1))]
-
-
 def _row(what: str, value: float, unit: str, limit: float | None) -> Row:
     asked = "" if limit is None else f"≤ {limit:g}"
     shown = f"{value:.2f}" if unit == "chunks" else f"{value:.0f}"
@@ -161,14 +157,12 @@ async def measure(url: str, key: str, rounds: int, changes: int, minutes: float)
     from cli.attach import with_cluster
     from cluster.settings import Settings
 
-    async with httpx.AsyncClient(base_url=url, timeout=30) as http:
-        reply = await http.post("/tokens", headers={"Reactor-API-Key": key})
-        http.headers["Authorization"] = f"Bearer {reply.raise_for_status().json()['jwt']}"
-        rows = await admission(http, rounds)
-        rows += await prompts(http, changes)
+    async with signed_in(url, key) as api:
+        rows = await admission(api, rounds)
+        rows += await prompts(api, changes)
         workers = await with_cluster(Settings(), lambda cluster: cluster.workers())
-        worker = next(w for w in workers if w.model == "longlive-v2")
-        rows += await steady(http, minutes, f"http://127.0.0.1:{worker.metrics_port}/metrics", worker.pid)
+        worker = next(w for w in workers if w.model == MODEL)
+        rows += await steady(api, minutes, f"http://127.0.0.1:{worker.metrics_port}/metrics", worker.pid)
     return rows
 
 
@@ -177,7 +171,7 @@ def _target(url: str, key: str) -> Iterator[tuple[str, str]]:
     if url:
         yield url, key
         return
-    pools = [{"model": "longlive-v2", "min_warm": 1, "max_workers": 1}]
+    pools = [{"model": MODEL, "min_warm": 1, "max_workers": 1}]
     with Server.start(pools, keep="off") as server:
         yield server.url, server.api_key
 

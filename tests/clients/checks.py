@@ -8,7 +8,19 @@ from typing import Any
 
 import httpx
 import pytest
-from scenario import CUT, CUT_AT, FRAMES_PER_CHUNK, LAST_CHUNK, OPENING, SHOT, SHOT_AT, WEBCAM_SIZE, Event, messages
+from scenario import (
+    CUT,
+    CUT_AT,
+    FAR,
+    FRAMES_PER_CHUNK,
+    LAST_CHUNK,
+    OPENING,
+    SHOT,
+    SHOT_AT,
+    WEBCAM_SIZE,
+    Event,
+    messages,
+)
 
 from cluster.media.recorder import SEGMENT_S
 from tests.support.films import play
@@ -16,6 +28,9 @@ from tests.support.server import Server
 
 PROMPTS = [OPENING] * SHOT_AT + [SHOT] * (CUT_AT - SHOT_AT) + [CUT] * (LAST_CHUNK - CUT_AT)
 """The prompt of each chunk."""
+
+STORY_COMMANDS = 4
+"""Sent for the story itself; what comes after it is not about pictures."""
 
 TINY_SIZE = [320, 192]
 
@@ -26,6 +41,7 @@ def check_messages(events: list[Event]) -> None:
     assert said[0][0] == "state"
     _check_order([kind for kind, _ in said if kind != "state"])
     _check_beats(events)
+    _check_edits(events)
     for (kind, data), (following, _) in pairwise(said):
         if kind == "command_error":
             assert data["command"] == "set_shot"
@@ -41,7 +57,8 @@ def _check_order(kinds: list[str]) -> None:
     chunks = ["chunk_complete"] * CUT_AT + ["scene_cut"] + ["chunk_complete"] * (LAST_CHUNK - CUT_AT)
     expected = asked + chunks
     assert kinds[: len(expected)] == expected
-    assert [k for k in kinds[len(expected) :] if k != "chunk_complete"] == ["command_error", "generation_reset"]
+    edits = ["shot_scheduled", "beat_moved", "beats_listed", "unscheduled", "generation_paused", "generation_resumed"]
+    assert [k for k in kinds[len(expected) :] if k != "chunk_complete"] == [*edits, "command_error", "generation_reset"]
 
 
 def _check_beats(events: list[Event]) -> None:
@@ -51,6 +68,14 @@ def _check_beats(events: list[Event]) -> None:
     assert [c["frames_emitted"] for c in chunks] == [FRAMES_PER_CHUNK * n for n in range(1, LAST_CHUNK + 1)]
     assert [c["active_prompt"] for c in chunks] == PROMPTS
     assert messages(events, "scene_cut") == [{"prompt": CUT, "at_session_chunk": CUT_AT}]
+
+
+def _check_edits(events: list[Event]) -> None:
+    assert messages(events, "beat_moved") == [{"from": FAR, "to": FAR + 1}]
+    assert messages(events, "beats_listed") == [
+        {"beats": [{"kind": "shot", "prompt": SHOT, "at_session_chunk": FAR + 1}]}
+    ]
+    assert messages(events, "unscheduled") == [{"at_session_chunk": FAR + 1}]
 
 
 def _check_reset(last: tuple[str, dict[str, Any]]) -> None:
@@ -68,8 +93,8 @@ def check_pictures(events: list[Event], *, missing: float) -> None:
     A picture may be seen twice: the server repeats the last one where the next is late, and a browser's callback that
     comes late draws the newest one, which the callback after it draws again. A busy receiver skips pictures.
     """
-    *_, before_reset = (i for i, event in enumerate(events) if event["event"] == "sent")
-    frames = [event for event in events[:before_reset] if event["event"] == "frame"]
+    story_ends = [i for i, event in enumerate(events) if event["event"] == "sent"][STORY_COMMANDS]
+    frames = [event for event in events[:story_ends] if event["event"] == "frame"]
     assert all(frame["size"] == TINY_SIZE for frame in frames)
     stamps = [frame["n"] for frame in frames]
     assert None not in stamps

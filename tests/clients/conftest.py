@@ -14,7 +14,7 @@ from tests.support.server import Server
 
 PlayClient = Callable[..., list[Event]]
 
-LIMIT_S = 28
+LIMIT_S = 45
 
 
 @pytest.fixture

@@ -6,13 +6,35 @@ Runs in an environment of its own: the two versions of the package cannot live i
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from aiortc import MediaStreamTrack
+from av import VideoFrame
 from reactor_sdk import Reactor, fetch_jwt_token
-from scenario import Log, frame_reader, main
+from scenario import Log, frame_reader, main, webcam_picture
+
+
+class Webcam(MediaStreamTrack):
+    """The test picture, 24 times a second."""
+
+    kind = "video"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._count = 0
+
+    async def recv(self) -> VideoFrame:
+        """The next one."""
+        await asyncio.sleep(1 / 24)
+        frame = VideoFrame.from_ndarray(webcam_picture())
+        frame.pts, frame.time_base = self._count * 3750, Fraction(1, 90_000)
+        self._count += 1
+        return frame
 
 
 class Python08:
@@ -44,12 +66,46 @@ class Python08:
         await self._reactor.send_command(command, data)
 
     async def send_file(self, command: str, argument: str, data: bytes, name: str) -> None:
-        """No scenario of this client uploads."""
-        raise NotImplementedError
+        """Upload a file and send a command with it."""
+        await self.send(command, {argument: await self._reactor.upload_file(data, name=name)})
 
     async def publish(self) -> None:
-        """No scenario of this client publishes."""
-        raise NotImplementedError
+        """Win the `webcam` slot and send the test picture."""
+        await self._reactor.publish_track("webcam", Webcam())
+
+    async def unpublish(self) -> bool:
+        """Give the slot back."""
+        await self._reactor.unpublish_track("webcam")
+        return True
+
+    async def rest(self) -> bool:
+        """Pause and resume the pictures."""
+        await self._reactor.pause_track("main_video")
+        await self._reactor.resume_track("main_video")
+        return True
+
+    async def reconnect(self) -> None:
+        """A new peer for the same session."""
+        ready = self._times_ready()
+        await self._reactor.disconnect(recoverable=True)
+        await self._reactor.reconnect()
+        await self._log.until("ready again", lambda events: self._times_ready() > ready)
+
+    def _times_ready(self) -> int:
+        return self._log.events.count({"event": "status", "status": "ready"})
+
+    async def adopt(self) -> bool:
+        """A second client; leaving, it keeps the session."""
+        there = asyncio.Event()
+        other = Reactor(model_name=self._args.model, api_key=self._args.api_key, api_url=self._args.url)
+        other.on_message(lambda message: there.set() if message["type"] == "state" else None)
+        await other.connect(session_id=self._reactor.get_session_id())
+        await there.wait()
+        await other.disconnect()
+        return True
+
+    async def schema(self) -> None:
+        """This version never asks."""
 
     async def clip(self, seconds: float | None) -> tuple[float, bytes]:
         """Ask for a clip and download it; this version wants to be handed the token."""

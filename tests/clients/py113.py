@@ -17,6 +17,7 @@ class Python113:
     """The SDK; its frames arrive on a thread of its own, everything else on the loop."""
 
     def __init__(self, args: argparse.Namespace, log: Log) -> None:
+        self._args = args
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._look = frame_reader(args.model)
@@ -60,6 +61,38 @@ class Python113:
                 await asyncio.sleep(1 / 24)
 
         self._camera = asyncio.create_task(push())
+
+    async def unpublish(self) -> bool:
+        """Give the slot back."""
+        assert self._camera is not None
+        self._camera.cancel()
+        self._reactor.track("webcam").unpublish()
+        return True
+
+    async def rest(self) -> bool:
+        """Pause and resume the pictures."""
+        track = self._reactor.track("main_video")
+        await track.pause()
+        await track.resume()
+        return True
+
+    async def reconnect(self) -> None:
+        """A new peer on the same connection."""
+        await self._reactor.reconnect()
+
+    async def adopt(self) -> bool:
+        """A second client; leaving, it keeps the session."""
+        there = asyncio.Event()
+        with closing(Reactor(self._args.model, api_key=self._args.api_key, api_url=self._args.url)) as other:
+            other.on_message(lambda message: there.set() if message["type"] == "state" else None)
+            await other.connect(session_id=self._reactor.session_id)
+            await there.wait()
+            await other.disconnect()
+        return True
+
+    async def schema(self) -> dict[str, Any]:
+        """Ask for the model's schema."""
+        return await self._reactor.request_schema()
 
     async def clip(self, seconds: float | None) -> tuple[float, bytes]:
         """Ask for a clip and download it."""

@@ -6,7 +6,8 @@ takes `--url --api-key --model`, plays the scenario of that model and prints one
     {"event": "status", "status": "ready"}          {"event": "connected", "session_id": "…"}
     {"event": "sent", "command": "start"}           {"event": "message", "type": "state", "data": {…}}
     {"event": "frame", "n": 17, "size": [320, 192]} {"event": "error", "code": "…", "message": "…"}
-    {"event": "clip", "seconds": 2.4, "size": 41234}
+    {"event": "clip", "seconds": 2.4, "size": 41234} {"event": "adopted"}
+    {"event": "schema", "commands": ["/events/set_image", …]}
     {"event": "done"}                               {"event": "failed", "waiting_for": "…", "reason": "…"}
 
 `n` is the number stamped into the picture, null where none can be read; pictures of `echo` carry `halves` instead, the
@@ -39,6 +40,9 @@ OPENING, SHOT, CUT = "a red dune at dawn", "the same dune at noon", "a harbour a
 SHOT_AT, CUT_AT, LAST_CHUNK = 1, 3, 5
 """`session_chunk` of the soft shot and of the hard cut, and how many chunks are watched."""
 
+FAR = 40
+"""A chunk that no scenario reaches."""
+
 FRAMES_PER_CHUNK = 29
 DISCONNECT_S = 5
 WEBCAM_SIZE = (320, 240)
@@ -68,6 +72,26 @@ class Client(Protocol):
 
     async def publish(self) -> None:
         """Publish the test picture as `webcam`."""
+        ...
+
+    async def unpublish(self) -> bool:
+        """Take `webcam` back; False where the SDK cannot tell the server."""
+        ...
+
+    async def rest(self) -> bool:
+        """Pause `main_video` and resume it; False where the SDK cannot."""
+        ...
+
+    async def reconnect(self) -> None:
+        """Give the connection up, keep the session, and come back to it until `ready`."""
+        ...
+
+    async def adopt(self) -> bool:
+        """Join the session with a second client until it has a state, and leave; False where the SDK cannot."""
+        ...
+
+    async def schema(self) -> dict[str, Any] | None:
+        """The model's OpenAPI document; None where the SDK does not ask for it."""
         ...
 
     async def clip(self, seconds: float | None) -> tuple[float, bytes]:
@@ -115,7 +139,7 @@ def _newest_stamp(events: list[Event]) -> int:
 
 
 async def storyboard(client: Client, log: Log) -> None:
-    """Opening shot, soft shot, hard cut; then a refused command and a reset."""
+    """Opening shot, soft shot, hard cut; edits, a pause, a second client, a refused command, a reset; a reconnect."""
     log.write("connected", session_id=await client.connect())
     await log.until("the state owed to a new connection", lambda events: bool(messages(events, "state")))
     for command, data in (
@@ -127,11 +151,40 @@ async def storyboard(client: Client, log: Log) -> None:
         await _send(client, log, command, data)
     await log.until("the last chunk", lambda events: len(messages(events, "chunk_complete")) >= LAST_CHUNK)
     await log.until("pictures after the cut", lambda events: _newest_stamp(events) >= CUT_AT * FRAMES_PER_CHUNK)
+    await _edit(client, log)
+    if await client.adopt():
+        log.write("adopted")
     await _send(client, log, "set_shot", {"prompt": "  "})
     await log.until("command_error", lambda events: bool(messages(events, "command_error")))
     await _send(client, log, "reset", {})
     await log.until("generation_reset", lambda events: bool(messages(events, "generation_reset")))
     await log.until("the state after the reset", lambda events: not messages(events, "state")[-1]["started"])
+    await _come_back(client, log)
+
+
+async def _edit(client: Client, log: Log) -> None:
+    """The commands that the published packages have no names for; a pause, and on."""
+    for command, data, answer in (
+        ("schedule_shot", {"prompt": SHOT, "at_session_chunk": FAR}, "shot_scheduled"),
+        ("move_beat", {"from": FAR, "to": FAR + 1}, "beat_moved"),
+        ("list_beats", {}, "beats_listed"),
+        ("unschedule", {"at_session_chunk": FAR + 1}, "unscheduled"),
+        ("pause", {}, "generation_paused"),
+        ("resume", {}, "generation_resumed"),
+    ):
+        await _send(client, log, command, data)
+        await log.until(answer, lambda events, answer=answer: bool(messages(events, answer)))
+
+
+async def _come_back(client: Client, log: Log) -> None:
+    states, frames = len(messages(log.events, "state")), _frames(log.events)
+    await client.reconnect()
+    await log.until("the state owed after a reconnect", lambda events: len(messages(events, "state")) > states)
+    await log.until("a picture after a reconnect", lambda events: _frames(events) > frames)
+
+
+def _frames(events: list[Event]) -> int:
+    return sum(event["event"] == "frame" for event in events)
 
 
 async def clips(client: Client, log: Log, folder: Path) -> None:
@@ -153,7 +206,7 @@ async def _save_clip(client: Client, log: Log, seconds: float | None, path: Path
 
 
 async def echo(client: Client, log: Log) -> None:
-    """Upload a picture and see it; publish another, see it come back, invert it, see it come back inverted."""
+    """Upload a picture and see it; publish another, see it come back, invert it, take it back; pause and go on."""
     log.write("connected", session_id=await client.connect())
     await log.until("the effect in force", lambda events: bool(messages(events, "effect_changed")))
     await log.until("a picture", lambda events: any(e["event"] == "frame" for e in events))
@@ -166,6 +219,13 @@ async def echo(client: Client, log: Log) -> None:
     await _send(client, log, "set_effect", {"effect": "invert"})
     await log.until("the effect's change", lambda events: messages(events, "effect_changed")[-1]["effect"] == "invert")
     await log.until("the inverted picture", lambda events: _shows(events, left_is_white=False))
+    if await client.unpublish():
+        await log.until("the uploaded picture, inverted", lambda events: _shows(events, left_is_white=True))
+    if await client.rest():
+        frames = _frames(log.events)
+        await log.until("a picture after a pause", lambda events: _frames(events) > frames)
+    if (schema := await client.schema()) is not None:
+        log.write("schema", commands=sorted(schema["paths"]))
 
 
 async def _send(client: Client, log: Log, command: str, data: dict[str, Any]) -> None:

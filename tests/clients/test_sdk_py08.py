@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checks import check_clips, check_messages, check_pictures, check_session_is_over
+from checks import check_clips, check_echo, check_messages, check_pictures, check_session_is_over
 from scenario import messages
 
 from tests.support.server import Server
@@ -23,6 +23,12 @@ def test_plays_a_storyboard(server: Server, play: Any) -> None:
     check_pictures(events, missing=0.1)
     check_session_is_over(server, events)
     assert all(type(chunk["session_chunk"]) is int for chunk in messages(events, "chunk_complete"))
+
+
+def test_publishes_a_webcam_to_echo(server: Server, play: Any) -> None:
+    events = play(COMMAND, "echo", [PYTHON])
+    check_echo(events)
+    check_session_is_over(server, events)
 
 
 def test_downloads_a_clip_and_the_recording(server: Server, play: Any, tmp_path: Path) -> None:

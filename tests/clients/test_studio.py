@@ -7,9 +7,11 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import av
 import httpx
+import jwt
 import pytest
 from playwright.async_api import Browser, Locator, Page, Route, async_playwright, expect
 from scenario import CHROMIUM
@@ -325,6 +327,9 @@ async def test_whoever_has_the_link_watches_and_no_more(page: Page, server: Serv
     await expect(page.get_by_label("Whoever has this link")).to_have_value(re.compile("#watch="))
     link = await page.get_by_label("Whoever has this link").input_value()
     assert "?" not in link, "a token in the query ends up in logs"
+    (token,) = parse_qs(urlsplit(link).fragment)["token"]
+    (detail,) = jwt.decode(token, options={"verify_signature": False})["authorization_details"]
+    assert (detail["role"], len(detail["resources"]["sessions"]["bind"])) == ("viewer", 1)
 
     viewer = await browser.new_page()
     await viewer.goto(link)
@@ -335,6 +340,7 @@ async def test_whoever_has_the_link_watches_and_no_more(page: Page, server: Serv
     for name in ("Connect", "Start", "Set shot now", "Load into session", "Watch link"):
         await expect(button(viewer, name)).to_be_hidden()
     assert await viewer.locator(".clip.movable").count() == 0
+    assert await viewer.locator("#log").get_by_text("command_error").count() == 0, "it asks for nothing it may not"
 
     await button(viewer, "Disconnect").click()
     await expect(viewer.locator("#status")).to_have_text("Not connected")

@@ -11,6 +11,7 @@ from aiortc import MediaStreamTrack
 from av import AudioFrame, VideoFrame
 
 from cluster.errors import InvalidOffer
+from cluster.media import peer
 from cluster.media.output import AudioOutput, VideoCodec
 from cluster.settings import MediaSettings
 from tests.support.blocks import number, picture, pictures
@@ -299,6 +300,22 @@ async def test_the_end_is_told_before_the_peer_closes(scene) -> None:
     assert scene.journal.kinds().count("closed") == 1
     with pytest.raises(InvalidOffer):
         connection.offer(await scene.client().offer())
+
+
+async def test_a_client_that_reads_no_messages_is_given_up_and_stalls_nobody(scene, monkeypatch) -> None:
+    monkeypatch.setattr(peer, "MAX_UNREAD_BYTES", 2**20)
+    deaf, other = await scene.join(1002, resume=False), await scene.join(1003, resume=False)
+
+    async def no_acknowledgement() -> None:
+        pass
+
+    monkeypatch.setattr(deaf.pc.sctp, "_send_sack", no_acknowledgement)
+    for n in range(24):
+        for connection in scene.connections.values():
+            connection.send(ModelMessage("tick", {"n": n, "text": "x" * 60_000}))
+        assert (await other.message("tick"))["n"] == n
+    assert scene.journal.events[-1] == ("closed", 1002, "messages not read")
+    assert scene.connections[1003].is_open
 
 
 async def test_messages_wait_until_the_protocol_is_known(scene) -> None:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from aioice.ice import get_host_addresses
 from aioice.stun import TransactionFailed
@@ -23,6 +22,7 @@ from pydantic import SecretStr
 from cluster.client import ClusterClient
 from cluster.settings import Settings, TurnSettings
 from gateway.ice import ice_servers
+from tests.support.api import Api
 from tests.support.auth import gateway
 from tests.support.coturn import OLD_SECRET, SECRET, Coturn, coturn
 from tests.support.netns import Namespace, NoNamespaces, namespaces, wire
@@ -42,43 +42,29 @@ Exchange = Callable[[SdpOffer], Awaitable[str]]
 
 @dataclass(frozen=True)
 class Caller:
-    """The HTTP side of a client, with a session that a worker holds."""
+    """A client with a session that a worker holds."""
 
-    http: httpx.AsyncClient
-    path: str
+    api: Api
+    session_id: str
 
     async def servers(self) -> list[RTCIceServer]:
-        answer = await self.http.get(f"{self.path}/ice_servers")
-        return [_as_aiortc(**each) for each in answer.json()["ice_servers"]]
+        return await self.api.ice_servers(self.session_id)
 
     async def exchange(self, offer: SdpOffer) -> str:
         """The answer to an offer on a new connection."""
-        made = (await self.http.post(f"{self.path}/connections")).json()
-        path = f"{self.path}/connections/{made['connection_id']}/sdp_params"
-        assert (await self.http.put(path, json=offer.model_dump())).status_code == 202
-        while (answer := await self.http.get(path)).status_code == 202:
-            pass
-        return answer.json()["sdp_answer"]
-
-
-def _as_aiortc(uris: list[str], credentials: dict[str, str]) -> RTCIceServer:
-    return RTCIceServer(uris, credentials["username"], credentials["password"])
+        return await self.api.exchange(self.session_id, await self.api.create_connection(self.session_id), offer)
 
 
 @asynccontextmanager
 async def called(cluster: ClusterClient, settings: Settings, turn: TurnSettings) -> AsyncIterator[Caller]:
     (key, *_) = settings.api_keys
     async with gateway(cluster, settings.model_copy(update={"turn": turn})) as http:
-        token = await http.post("/tokens", headers={"Reactor-API-Key": key.get_secret_value()})
-        http.headers["Authorization"] = f"Bearer {token.json()['jwt']}"
-        session = (await http.post("/sessions", json={"model": {"name": "echo"}})).json()["session_id"]
-
-        async def is_held() -> bool:
-            return "selected_transport" in (await http.get(f"/sessions/{session}")).json()
-
-        await eventually(is_held)
-        yield Caller(http, f"/sessions/{session}/transport/webrtc")
-        await http.delete(f"/sessions/{session}")
+        api = Api(http)
+        await api.sign_in(key.get_secret_value())
+        session_id = await api.create("echo")
+        await api.ready(session_id)
+        yield Caller(api, session_id)
+        await api.delete(session_id)
 
 
 async def watch(configuration: RTCConfiguration, exchange: Exchange) -> tuple[set[str], str]:

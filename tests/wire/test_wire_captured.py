@@ -10,7 +10,7 @@ import pytest
 from google.protobuf import text_format
 from pydantic import BaseModel
 
-from tests.wire.wire_client import read_v1
+from tests.support.client_frames import read_v1
 from wire import V0, V1, Channel, Frame, FrameError, codec_for_client, codec_for_first_frame
 from wire import reactor_wire_pb2 as pb
 from wire.frames import (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.wire.wire_client import write_v0, write_v1
+from tests.support.client_frames import write_v0, write_v1
 from tests.wire.wire_strategies import json_values, v0_client, v1_client
 from wire import MAX_DEPTH, MAX_FRAME_BYTES, V0, V1, Channel, Codec, Frame, FrameError, codec_for_first_frame
 from wire import reactor_wire_pb2 as pb

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 
-from tests.wire.wire_client import read_v0, read_v1, write_v0, write_v1
+from tests.support.client_frames import read_v0, read_v1, write_v0, write_v1
 from tests.wire.wire_strategies import v0_client, v0_server, v1_client, v1_server
 from wire import V0, V1, codec_for_first_frame
 from wire.frames import ClientMessage, ServerMessage

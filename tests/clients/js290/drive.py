@@ -78,6 +78,25 @@ class Js290:
         """Publish the fake webcam."""
         await self._call("publish")
 
+    async def unpublish(self) -> bool:
+        """There is no channel to say so on."""
+        return False
+
+    async def rest(self) -> bool:
+        """There is none for this either."""
+        return False
+
+    async def reconnect(self) -> None:
+        """A new peer on the flat path."""
+        await self._call("reconnect")
+
+    async def adopt(self) -> bool:
+        """This version opens sessions only."""
+        return False
+
+    async def schema(self) -> None:
+        """This version never asks."""
+
     async def disconnect(self) -> None:
         """Disconnect; deletes the session."""
         await self._call("disconnect")

@@ -12,6 +12,9 @@ async function token(url, apiKey) {
   return (await response.json()).jwt;
 }
 
+const statusIs = (wanted) =>
+  new Promise((resolve) => reactor.on("statusChanged", (status) => status === wanted && resolve()));
+
 // Reports every presented picture: the top `rows` of it, drawn into `size` pixels, as base64 of RGBA.
 function watch({ rows, size }) {
   [canvas.width, canvas.height] = size;
@@ -32,15 +35,11 @@ window.client = {
     reactor.on("error", ({ code, message }) => emit({ event: "error", code, message }));
     reactor.on("trackReceived", (name, track) => {
       if (name !== "main_video") return;
+      if (!video.srcObject) watch(region);
       video.srcObject = new MediaStream([track]);
-      watch(region);
     });
-    const ready = new Promise((resolve) => {
-      reactor.on("statusChanged", (status) => {
-        emit({ event: "status", status });
-        if (status === "ready") resolve();
-      });
-    });
+    reactor.on("statusChanged", (status) => emit({ event: "status", status }));
+    const ready = statusIs("ready");
     await reactor.connect(await token(url, apiKey));
     await ready;
     return reactor.getSessionId();
@@ -57,6 +56,13 @@ window.client = {
   async publish() {
     const stream = await navigator.mediaDevices.getUserMedia({ video: true });
     await reactor.publishTrack("webcam", stream.getVideoTracks()[0]);
+  },
+
+  async reconnect() {
+    await reactor.disconnect(true);
+    const ready = statusIs("ready");
+    await reactor.reconnect();
+    await ready;
   },
 
   disconnect: () => reactor.disconnect(),

@@ -1,0 +1,63 @@
+"""What `benchmarks.chaos` has found, as a page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from benchmarks.chaos_players import CONNECT_S, Account
+
+
+@dataclass(frozen=True)
+class Report:
+    """Of one run. `took_s` has the settling at its end in it; loads are of one minute, before and after."""
+
+    seed: int
+    seconds: float
+    sessions_at_a_time: int
+    took_s: float
+    loads: tuple[float, float]
+    kills: dict[str, int]
+    account: Account
+
+    @property
+    def survival(self) -> float:
+        """Share of the sessions that could be played for as long as was planned."""
+        return self.account.went_on / max(1, self.account.sessions)
+
+
+def markdown(report: Report) -> str:
+    """The page."""
+    found = report.account
+    before, after = report.loads
+    lines = [
+        "# Chaos",
+        "",
+        f"`python -m benchmarks.chaos --minutes {report.seconds / 60:g} --sessions {report.sessions_at_a_time} "
+        f"--seed {report.seed}` on {os.cpu_count()} cores; load {before:.1f} before and {after:.1f} after. Cluster and "
+        "clients share the machine.",
+        "",
+        "| death | times |",
+        "|---|---:|",
+        *(f"| {way} | {count} |" for way, count in sorted(report.kills.items(), key=lambda each: -each[1])),
+        f"| **all** | **{sum(report.kills.values())}** |",
+        "",
+        "| what was seen | |",
+        "|---|---:|",
+        f"| violations | {len(found.violations)} |",
+        f"| sessions | {found.sessions} |",
+        f"| of these played to their planned end | {found.went_on} ({report.survival:.1%}) |",
+        f"| not to be connected to for {CONNECT_S:g} s | {found.stranded} |",
+        f"| moves to another worker, as clients were told | {found.moves} |",
+        f"| commands answered | {found.commands} |",
+        f"| chunks | {found.chunks} |",
+        f"| chunks announced again after a death | {found.repeated} |",
+        f"| attempts of a stranger | {found.strangers} |",
+        "",
+        "Reasons for which sessions ended, by the registry: "
+        + ", ".join(f"{reason} ({count})" for reason, count in sorted(found.ended.items()))
+        + ".",
+        "",
+    ]
+    lines += [f"- violated: {each}" for each in found.violations]
+    return "\n".join(lines) + "\n"
