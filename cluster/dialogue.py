@@ -114,10 +114,10 @@ class Dialogue:
 
     def _broadcast(self, messages: Sequence[Message], asked: int) -> None:
         for message in map(_to_wire, messages):
-            self._outbox.put_kept(lambda message=message: self._connections.send(message), asked)  # type: ignore[misc]
+            self._outbox.put(lambda message=message: self._connections.send(message), asked)  # type: ignore[misc]
 
     def _say(self, connection: Connection, message: ServerMessage, asked: int = 0) -> None:
-        self._outbox.put_kept(lambda: connection.send(message), asked)
+        self._outbox.put(lambda: connection.send(message), asked)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 

@@ -35,12 +35,8 @@ class Outbox:
         self._tasks = tasks
         self._held: deque[_Held] = deque()
 
-    def put(self, say: Say) -> None:
-        """Say something when all that was put before has been said: at once, if nothing waits."""
-        self.put_kept(say, 0)
-
-    def put_kept(self, say: Say, asked: int) -> None:
-        """The same, but not before so much is kept (see `Journal.keep`)."""
+    def put(self, say: Say, asked: int) -> None:
+        """Say something when all that was put before has been said, and so much is kept (see `Journal.keep`)."""
         if not self._held and not asked:
             say()
             return
