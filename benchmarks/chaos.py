@@ -189,7 +189,7 @@ async def run(seconds: float, sessions: int, every_s: float, seed: int) -> Repor
         await ends(stage, account)
         account.ended.setdefault(REASON, 0)
         loads = (load_before, os.getloadavg()[0])
-        return Report(seed, seconds, sessions, time.monotonic() - begun, loads, dict(killer.kills), account)
+        return Report(seed, seconds, sessions, every_s, time.monotonic() - begun, loads, dict(killer.kills), account)
 
 
 def main(

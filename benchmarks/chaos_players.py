@@ -27,8 +27,8 @@ T = TypeVar("T")
 REASON = "the play is over"
 FIRST_BEAT = 100_000
 """Of the beat that is handed on; no run gets there."""
-SILENT_S = 3.0
-"""A client that hears nothing for so long connects anew; a chunk takes 1.2 s."""
+DARK_S = 4.0
+"""A client that sees nothing for so long connects anew; a chunk takes 1.2 s."""
 ANSWER_S = 6.0
 CONNECT_S = 45.0
 """A director that cannot connect for so long gives its session up."""
@@ -79,7 +79,8 @@ class Director:
         """The chunk that the present peer is told of next; 0 before its first."""
         self._beat = FIRST_BEAT
         """Where the last answered command has left it."""
-        self._heard_at = 0.0
+        self._seen_at = 0.0
+        """When a picture came."""
         self._client: Client | None = None
         self._started = False
         self.session_id = ""
@@ -145,11 +146,11 @@ class Director:
 
     async def _direct(self, end: float) -> None:
         """Hand the beat on until the time is over or the peer is dead."""
-        self._heard_at = time.monotonic()
+        self._seen_at = time.monotonic()
         with suppress(TimeoutError, ConnectionError):
             while time.monotonic() < end:
-                if time.monotonic() - self._heard_at > SILENT_S:
-                    raise ConnectionError("silent")
+                if time.monotonic() - self._seen_at > DARK_S:
+                    raise ConnectionError("dark")
                 await self._command("move_beat", {"from": self._beat, "to": self._beat + 1})
                 self._beat += 1
                 await asyncio.sleep(self._dice.uniform(0, 2 * BETWEEN_COMMANDS_S))
@@ -166,10 +167,9 @@ class Director:
         self._account.commands += 1
 
     def _picture(self, *_: object) -> None:
-        self._heard_at = time.monotonic()
+        self._seen_at = time.monotonic()
 
     def _message(self, kind: str, data: dict[str, Any]) -> None:
-        self._heard_at = time.monotonic()
         match kind:
             case "state" if not self._next:
                 self._greeted(data)

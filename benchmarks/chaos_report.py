@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from benchmarks.chaos_players import CONNECT_S, Account
+from benchmarks.chaos_players import CONNECT_S, REASON, Account
 
 
 @dataclass(frozen=True)
@@ -15,27 +15,36 @@ class Report:
     seed: int
     seconds: float
     sessions_at_a_time: int
+    every_s: float
     took_s: float
     loads: tuple[float, float]
     kills: dict[str, int]
     account: Account
 
     @property
+    def lost(self) -> int:
+        """Sessions that were ended by anybody but their client."""
+        return sum(count for reason, count in self.account.ended.items() if reason != REASON)
+
+    @property
     def survival(self) -> float:
-        """Share of the sessions that could be played for as long as was planned."""
-        return self.account.went_on / max(1, self.account.sessions)
+        """Share of the sessions that were not lost."""
+        return 1 - self.lost / max(1, self.account.sessions)
 
 
 def markdown(report: Report) -> str:
     """The page."""
     found = report.account
     before, after = report.loads
+    command = (
+        f"python -m benchmarks.chaos --minutes {report.seconds / 60:g} --sessions {report.sessions_at_a_time} "
+        f"--every {report.every_s:g} --seed {report.seed}"
+    )
     lines = [
         "# Chaos",
         "",
-        f"`python -m benchmarks.chaos --minutes {report.seconds / 60:g} --sessions {report.sessions_at_a_time} "
-        f"--seed {report.seed}` on {os.cpu_count()} cores; load {before:.1f} before and {after:.1f} after. Cluster and "
-        "clients share the machine.",
+        f"`{command}` on {os.cpu_count()} cores; load {before:.1f} before and {after:.1f} after. Cluster and clients "
+        "share the machine.",
         "",
         "| death | times |",
         "|---|---:|",
@@ -46,7 +55,8 @@ def markdown(report: Report) -> str:
         "|---|---:|",
         f"| violations | {len(found.violations)} |",
         f"| sessions | {found.sessions} |",
-        f"| of these played to their planned end | {found.went_on} ({report.survival:.1%}) |",
+        f"| of these ended by anybody but their client | {report.lost} ({report.survival:.1%} went on) |",
+        f"| played to their planned end, with all that it took to be connected again | {found.went_on} |",
         f"| not to be connected to for {CONNECT_S:g} s | {found.stranded} |",
         f"| moves to another worker, as clients were told | {found.moves} |",
         f"| commands answered | {found.commands} |",

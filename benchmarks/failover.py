@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # so that it also runs as a 
 from benchmarks.stage import Stage
 from benchmarks.viewer import FPS, MODEL, Viewer, p95, signed_in
 from tests.support.api import Api
+from tests.support.rtc_client import RtcClient
 
 PICTURE_P50_S, PICTURE_P95_S, REASSIGNED_S = 2.0, 4.0, 0.2
 PLAYED_CHUNKS = 2
@@ -57,18 +58,23 @@ async def fail_over(stage: Stage, api: Api) -> Failover:
         before = await stage.record(viewer.session_id)
         shown = len(viewer.frames)
         await viewer.until(lambda: len(viewer.frames) >= shown + FPS)
-        viewer.messages.clear()
-        viewer.frames.clear()
         begun = time.perf_counter()
         os.kill(holder.pid, signal.SIGKILL)
         registry = asyncio.create_task(_moved(stage, before.tenant, viewer.session_id, before.epoch))
+        closing = asyncio.create_task(_closed(viewer.peer))  # what is still on its way there is not what is waited for
         await viewer.reconnect()
-        await viewer.until(lambda: bool(viewer.of_type("state")))
-        greeted = viewer.of_type("state")[-1][0]
-        await viewer.until(lambda: any(at > greeted for at, _ in viewer.frames))
-        picture = next(at for at, _ in viewer.frames if at > greeted)
+        since = max(viewer.answered_at, await closing)
+        await viewer.until(lambda: viewer.of_type("state")[-1][0] > since)
+        greeted = next(at for at, _ in viewer.of_type("state") if at > since)
+        await viewer.until(lambda: viewer.frames[-1][0] > since)
+        picture = next(at for at, _ in viewer.frames if at > since)
         reassigned, opened = await registry
         return Failover(*(at - begun for at in (reassigned, opened, viewer.answered_at, greeted, picture)))
+
+
+async def _closed(peer: RtcClient) -> float:
+    await peer.close()
+    return time.perf_counter()
 
 
 async def _moved(stage: Stage, tenant: str, session_id: str, epoch: int) -> tuple[float, float]:

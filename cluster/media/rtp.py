@@ -219,18 +219,24 @@ async def connecting_ended(pc: RTCPeerConnection) -> None:
 
 
 class _PlayoutDelay(rtp.HeaderExtensionsMap):
-    """Adds minimum and maximum playout delay to every packet: none, or up to 1 s where the way is long."""
+    """Adds minimum and maximum playout delay to every packet: none, or up to 1 s once the way has been long.
+
+    It never goes back to none: libwebrtc gives pictures without a delay the render time 0, and its renderer drops every
+    picture that is due before the last one, so a native client would show none any more.
+    """
 
     def __init__(self, sender: RTCRtpSender, extension_id: int) -> None:
         super().__init__()
         self._sender = sender
         self._id = extension_id
+        self._delay = _AT_ONCE
 
     def set(self, values: rtp.HeaderExtensions) -> tuple[int, bytes]:
         others = rtp.unpack_header_extensions(*super().set(values))
         rtt: Any = getattr(self._sender, _RTT)
-        delay = _UP_TO_1_S if rtt is not None and rtt > LONG_RTT_S else _AT_ONCE
-        return rtp.pack_header_extensions([*others, (self._id, delay)])
+        if rtt is not None and rtt > LONG_RTT_S:
+            self._delay = _UP_TO_1_S
+        return rtp.pack_header_extensions([*others, (self._id, self._delay)])
 
 
 def limit_playout_delay(transceiver: RTCRtpTransceiver, offered: Iterable[RTCRtpHeaderExtensionParameters]) -> None:

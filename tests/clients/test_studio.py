@@ -13,10 +13,12 @@ import av
 import httpx
 import jwt
 import pytest
+from hls import ask, check_plays
 from playwright.async_api import Browser, Locator, Page, Route, async_playwright, expect
 from scenario import CHROMIUM
 
 from tests.support.server import Server
+from wire.frames import RequestClip, RequestRecording
 
 pytestmark = pytest.mark.clients
 
@@ -238,11 +240,12 @@ async def test_a_storyboard_that_cannot_be_sent_is_not_sent(page: Page, server: 
     await expect(page.locator("#playing")).to_have_text("stopped")
 
 
-async def test_makes_a_clip_that_plays_here_and_elsewhere(page: Page, server: Server, tmp_path: Path):
+async def test_makes_a_clip_that_plays_here_and_elsewhere(page: Page, server: Server, browser: Browser, tmp_path: Path):
     await play(page, server, "One long take")
     await expect(page.locator("#session-chunk")).to_have_text("9")
     await page.get_by_label("Length of the clip").select_option("last 5 s")
-    await button(page, "Clip").click()
+    async with page.expect_request("**/clips?*") as asking:
+        await button(page, "Clip").click()
     dialog = page.get_by_role("dialog", name="Clip")
     await expect(dialog).to_be_visible()
     video = dialog.locator("video")
@@ -256,6 +259,10 @@ async def test_makes_a_clip_that_plays_here_and_elsewhere(page: Page, server: Se
     with av.open(str(tmp_path / "clip.mp4")) as film:
         assert film.streams.video[0].start_time == 0, "a film of its own begins at zero"
         assert sum(1 for _ in film.decode(video=0)) >= 5 * 24
+
+    (session_id,) = parse_qs(urlsplit((await asking.value).url).query)["session_id"]
+    for clip in await ask(server, session_id, RequestClip(5), RequestRecording()):
+        await check_plays(browser, server, clip, size=[320, 192])
 
 
 async def test_says_why_there_is_no_clip(page: Page, server: Server):

@@ -97,7 +97,7 @@ async def test_a_viewers_command_changes_nothing_and_is_told_to_it_alone(launch)
     for name in ("set_effect", "set_image", "no_such_command"):
         assert await viewer.message("command_error") == {"command": name, "reason": "viewers send no commands"}
     assert session._director.snapshot() == before
-    assert not session._inboxes
+    assert not session._dialogue._inboxes
     assert metrics.FORBIDDEN.labels("echo")._value.get() == counted + 3
     modern = await scene.join(session_id, role=Role.VIEWER, protocol="v1")
     kind, refused = await modern.ask(Command("set_effect", {"effect": "sepia"}))

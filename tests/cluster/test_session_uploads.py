@@ -161,10 +161,10 @@ async def test_what_waits_goes_with_its_connection(launch):
     viewer.command("set_image", uploads={"image": file.reference})
     viewer.command("set_effect", {"effect": "sepia"})
     session = scene.local.session(session_id)
-    await eventually(lambda: session._inboxes)
+    await eventually(lambda: session._dialogue._inboxes)
     again = await scene.join(session_id, viewer.connection_id)
     await again.message("effect_changed")
-    assert not session._inboxes
+    assert not session._dialogue._inboxes
     await file.put()
     again.command("set_effect", {"effect": "blur"})
     assert (await again.message("effect_changed"))["effect"] == "blur"
@@ -179,7 +179,7 @@ async def test_a_session_that_ends_waits_for_no_file(launch):
     file = await File(scene, session_id, noise()).ask()
     viewer.command("set_image", uploads={"image": file.reference})
     session = scene.local.session(session_id)
-    await eventually(lambda: session._inboxes)
+    await eventually(lambda: session._dialogue._inboxes)
     async with asyncio.timeout(5):
         await scene.client.delete_session(TENANT, session_id, None)
     assert len(session._tasks) == 0

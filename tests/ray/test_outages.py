@@ -160,3 +160,7 @@ async def test_a_worker_that_hangs_is_left(cluster: Server, viewer: Viewer) -> N
     assert viewer.of_type("session_moved")[-1][1] == {"cause": "worker_lost"}
     assert not viewer.of_type("sessionEnded")
     assert worker["pid"] not in cluster.pids("ray::"), "it was ended"
+
+
+def test_after_all_of_it_everything_fits(cluster: Server) -> None:
+    assert "all fits" in cluster.run("integrity", "--within", str(PATIENCE_S))

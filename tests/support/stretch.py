@@ -115,15 +115,34 @@ def through(link: Link | None) -> Signalling:
     return connect
 
 
+class Stalls:
+    """How long the loop came too late in all, in s, while watched: what a busy machine adds to every freeze."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+
+    async def watch(self) -> None:
+        """Until cancelled."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(_TICK_S)
+            late = time.monotonic() - before - _TICK_S
+            self.total_s += late if late > _TICK_S else 0.0
+
+
 class Stretch:
     """One output and its viewers. `join` them, then `play`, then `close`."""
 
     def __init__(self) -> None:
         self.output = VideoOutput("main_video", WIDTH, HEIGHT, FPS, SETTINGS)
-        self.stalled_s = 0.0
-        """How long the loop came too late while playing, in all: what a busy machine adds to every freeze."""
+        self._stalls = Stalls()
         self._clients: list[RtcClient] = []
         self._connections: list[Connection] = []
+
+    @property
+    def stalled_s(self) -> float:
+        """How long the loop came too late while playing, in all."""
+        return self._stalls.total_s
 
     async def join(self, codec: str, connect: Signalling) -> Seen:
         """A viewer that watches from the start: its connection is the flat one."""
@@ -138,18 +157,11 @@ class Stretch:
 
     async def play(self, seconds: float) -> int:
         """Play numbered pictures to whoever joined; returns how many."""
-        watching = asyncio.create_task(self._watch_the_loop())
+        watching = asyncio.create_task(self._stalls.watch())
         try:
             return await self._play(seconds)
         finally:
             watching.cancel()
-
-    async def _watch_the_loop(self) -> None:
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(_TICK_S)
-            late = time.monotonic() - before - _TICK_S
-            self.stalled_s += late if late > _TICK_S else 0.0
 
     async def _play(self, seconds: float) -> int:
         count = round(seconds * FPS / _CHUNK) * _CHUNK

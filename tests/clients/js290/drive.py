@@ -11,11 +11,8 @@ import argparse
 import base64
 import sys
 import tempfile
-import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from playwright.async_api import Error as PlaywrightError
 from playwright.async_api import Page, async_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from pages import served
 from scenario import CHROMIUM, ClientFailed, Event, Log, Look, frame_reader, main, webcam_picture
 
 DIST = Path(__file__).parent / "dist"
@@ -117,7 +115,7 @@ def _seen(look: Look, size: list[int], region: list[int], pixels: str) -> Event:
 @asynccontextmanager
 async def open_client(args: argparse.Namespace, log: Log) -> AsyncIterator[Js290]:
     """A page with the SDK in a browser of its own."""
-    with tempfile.TemporaryDirectory() as scratch, _served(DIST) as origin:
+    with tempfile.TemporaryDirectory() as scratch, served(DIST) as origin:
         webcam = Path(scratch) / "webcam.y4m"
         webcam.write_bytes(_y4m(webcam_picture()))
         async with async_playwright() as playwright:
@@ -132,25 +130,6 @@ async def open_client(args: argparse.Namespace, log: Log) -> AsyncIterator[Js290
             await page.goto(origin)
             yield client
             await browser.close()
-
-
-@contextmanager
-def _served(folder: Path) -> Iterator[str]:
-    """The folder on a local port; yields its origin."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_QuietHandler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-class _QuietHandler(SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing."""
 
 
 def _y4m(rgb: np.ndarray) -> bytes:
