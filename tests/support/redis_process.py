@@ -20,8 +20,8 @@ START_S = 20.0
 
 
 class RedisProcess:
-    """It runs from the start. Each write is in its file before it is answered, so that a SIGKILL loses none; it does not
-    wait until the file is on disk, as the machine stays up."""
+    """It runs from the start. Each write is in its file before it is answered, so that a SIGKILL loses none; that the
+    file is on disk is not waited for, as the machine stays up."""
 
     def __init__(self) -> None:
         self.port = free_port()
