@@ -53,10 +53,13 @@ class Seen:
     def __init__(self) -> None:
         self.at: list[tuple[float, int]] = []
         self.first = asyncio.Event()
+        self._enough = False
         self._loop = asyncio.get_running_loop()
 
     def add(self, number: int) -> None:
         """A picture is there. From any thread."""
+        if self._enough:
+            return  # of a page that goes black when its track ends
         self.at.append((time.monotonic(), number))
         if len(self.at) == 1:
             self._loop.call_soon_threadsafe(self.first.set)
@@ -65,6 +68,7 @@ class Seen:
         """Return when so much time has gone since the first."""
         await self.first.wait()
         await asyncio.sleep(seconds + AFTER_S)
+        self._enough = True
 
 
 async def sdk(url: str, key: str, seconds: float, seen: Seen) -> dict[str, Any]:

@@ -204,6 +204,7 @@ class Allocator:
                 with suppress(WorkerGone):
                     self._heard(pool, await handle.watch(-1, 0))
         else:
+            self._granting.discard(ticket.session_id)
             self._moving.pop(ticket.session_id, None)
             self._grants[ticket.session_id] = seq
             pool.runs(ticket.session_id, started_at, deadline)
@@ -267,7 +268,7 @@ class Allocator:
         pool.told(worker.name, len(held - known))
         for session_id in held & known:  # after a restart this is all there is to know of the grant
             self._grants.setdefault(session_id, status.seq)
-        for session_id in known - held - self._handing_over:
+        for session_id in known - held - self._handing_over - self._granting:  # of these the calls themselves will tell
             first = self._grants.get(session_id)
             if first is not None and status.seq >= first:  # not a word from before the grant
                 self._forget(pool, session_id)

@@ -20,7 +20,7 @@ from cluster.api import WorkerGone
 from cluster.client import Allowance
 from cluster.errors import NotReady, QueueFull, QuotaExceeded, Unavailable, UnknownModel
 from cluster.fleet import MISSED_PINGS
-from cluster.records import Grant, PriorityClass, SessionRecord, Ticket
+from cluster.records import Grant, Move, PriorityClass, SessionRecord, Ticket
 from cluster.settings import PoolSettings
 from cluster.store import Store
 from longlive import stamp
@@ -437,6 +437,24 @@ async def test_a_call_is_not_held_for_ever(launch, monkeypatch):
     bury(scene, session_id)
     with pytest.raises((Unavailable, NotReady)):
         await scene.client.create_connection(TENANT, session_id)
+
+
+@pytest.mark.fast
+async def test_a_session_whose_next_worker_cannot_open_it_at_once_is_still_one_that_has_moved(launch, monkeypatch):
+    scene = launch(ONE_AND_A_SPARE)
+    session_id = await scene.opened()
+    await eventually(lambda: sum(handle.worker.status().state == "idle" for handle in handles(scene.local)) == 1)
+    load, failures = Store.load_snapshot, [RedisConnectionError("a connection of before")]
+
+    async def load_at_last(*args):
+        if failures:
+            raise failures.pop()
+        return await load(*args)
+
+    monkeypatch.setattr(Store, "load_snapshot", load_at_last)
+    bury(scene, session_id)
+    await held_by(scene, session_id, 3)
+    assert scene.local.session(session_id).grant.move is Move.LOST
 
 
 @pytest.mark.fast
