@@ -130,5 +130,5 @@ proto: .venv/.test ## regenerate the protobuf module
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. wire/reactor_wire.proto
 
 clean: ## everything that make made
-	rm -rf .venv .venv-reactor-0.8 .venv-image .venv-sbom $(CHART_TESTS)/node_modules $(JS)/node_modules $(JS)/dist build out demo.mp4 demo.png
+	rm -rf .venv .venv-reactor-0.8 .venv-image .venv-sbom $(CHART_TESTS)/node_modules $(JS)/node_modules $(JS)/dist build out demo.mp4 demo.png failover.mp4
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

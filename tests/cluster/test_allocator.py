@@ -54,7 +54,8 @@ async def held_by(scene, session_id: str, epoch: int) -> SessionRecord:
 
     async def reached() -> SessionRecord | None:
         record = await record_of(scene, session_id)
-        return record if record.epoch == epoch and record.state is SessionState.WAITING else None
+        there = record.epoch == epoch and record.state is SessionState.WAITING and held(scene.local)[session_id]
+        return record if there else None
 
     return await eventually(reached)
 

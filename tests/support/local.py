@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from redis.asyncio import Redis
 
@@ -11,6 +12,7 @@ from cluster.api import WorkerApi, WorkerGone, WorkerStatus
 from cluster.client import ClusterClient
 from cluster.settings import PoolSettings, Settings
 from cluster.store import Store
+from cluster.tasks import CANCEL_AGAIN_S
 from cluster.worker import Worker
 
 
@@ -20,6 +22,7 @@ class LocalWorker:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self._dead: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._orphans: set[asyncio.Task[Any]] = set()
 
     def kill(self) -> None:
         if not self._dead.done():
@@ -33,10 +36,19 @@ class LocalWorker:
             await asyncio.wait([task, self._dead], return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 task.cancel()
+                self._orphans.add(task)
                 raise WorkerGone(self.worker.name)
             return task.result()
 
         return call
+
+    async def finish(self) -> None:
+        """End what runs in it, and what nobody waits for any more."""
+        await self.worker.shutdown()
+        while running := {task for task in self._orphans if not task.done()}:
+            for task in running:
+                task.cancel()  # again: redis-py can lose it
+            await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
 
 
 class LocalBackend:
@@ -74,7 +86,7 @@ class LocalBackend:
 
     async def close(self) -> None:
         for handle in (*self.workers.values(), *self.buried):
-            await handle.worker.shutdown()
+            await handle.finish()
 
 
 class LocalAllocator:
