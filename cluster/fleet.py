@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from cluster.api import WorkerApi, WorkerGone, WorkerState, WorkerStatus
-from cluster.policy import Pool
+from cluster.policy import START_S, Pool
 from cluster.settings import PoolSettings, Settings
 from cluster.tasks import Tasks
 
@@ -77,7 +77,7 @@ class Fleet:
         if time.monotonic() >= self._paused_until.get(model, 0.0):
             for _ in range(pool.to_spawn()):
                 await self._spawn(pool)
-        for name in pool.to_drain():
+        for name in pool.to_drain(time.time()):
             self.drain(pool, name, None)
 
     async def names(self) -> list[str]:
@@ -151,11 +151,19 @@ class Fleet:
             self._tasks.start(self._backend.kill(name))
             return
         worker = pool.workers.get(name)
+        if worker is not None and not worker.started:
+            self._has_its_place(pool, name)
         if worker is not None and not worker.ready and status.state not in (WorkerState.LOADING, WorkerState.EXITING):
             since = self._spawned_at.pop(name, None)
             self._pause_s.pop(model, None)
             pool.loaded(name, time.monotonic() - since if since is not None else None)
         self._heard(pool, status)
+
+    def _has_its_place(self, pool: Pool, name: str) -> None:
+        """Its first word: Ray had a GPU for it, perhaps after a while in which it waited for one."""
+        pool.started(name, time.time())
+        if name in self._spawned_at:
+            self._spawned_at[name] = max(self._spawned_at[name], time.monotonic() - START_S)
 
     async def _heartbeat(self, name: str, handle: WorkerApi) -> None:
         missed = 0

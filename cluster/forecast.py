@@ -1,11 +1,15 @@
 """How long a waiter waits: when slots come free, from what runs and loads now. Pure; seconds from now.
 
+Who waits is served when the slots that have come free outnumber those that go before: who is ahead in the queue, and
+who comes later and overtakes (`cluster.arrivals`).
+
 Sessions are not alike, so the wait is no sum of means. Each running session leaves by the time t with the probability
 that one as old as it does, by the sessions measured lately, and at its deadline for certain. A slot that comes free is
 taken by a waiter, who leaves in turn: with f(t) the slots expected by t from what is there now and F(t) the share of
 sessions that last at most t, the slots expected in all are S(t) = f(t) + ∫ F(t - u) dS(u), the renewal equation. Who
-waits behind k others is served when S reaches k + 1. For the first in the queue chance matters most and the answer is
-exact: the mean of the earliest of independent times is the integral of the probability that none has come.
+waits behind k others is served when S, less those who have overtaken, reaches k + 1. For the first in the queue chance
+matters most and the answer is exact: the mean of the earliest of independent times is the integral of the probability
+that none has come.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from cluster.arrivals import Course, Overtakers, nobody
 from cluster.lengths import Curve, Lengths
 
 STEPS = 64
@@ -33,10 +38,42 @@ T = TypeVar("T")
 
 
 class Running(NamedTuple):
-    """A session that holds a slot: how old it is, and how long it may still last at most."""
+    """A session that holds a slot: how old it is, and how long it may still last at most. On a worker that leaves with
+    it, its end makes room for another worker and not for a session."""
 
     age_s: float
     left_s: float
+    leaves: bool = False
+
+
+class Behind(NamedTuple):
+    """A waiter: how many in the queue go before, and how many more will come that do."""
+
+    position: int
+    overtakers: Overtakers = nobody
+
+
+class Room(NamedTuple):
+    """Slots of workers that may still be asked for; below 0, of those that were and wait for others to leave."""
+
+    slots: float = 0.0
+    load_s: float | None = None
+    """From a worker's getting its place until it is ready; None if nobody knows."""
+
+
+NO_ROOM = Room()
+
+
+class Axis(NamedTuple):
+    """What is expected by each of the course's times."""
+
+    course: Course
+    slots: Curve
+    """That have come free."""
+    spare: Curve
+    """That workers will have which are asked for when more sessions come, if they do."""
+    missing: dict[Overtakers, Curve]
+    """Slots that overtakers take, less those of workers that they bring; filled as it is asked for."""
 
 
 class Forecast:
@@ -54,31 +91,41 @@ class Forecast:
         running_each: float,
         loading_s: Sequence[float],
         loading_each: float,
+        room: Room = NO_ROOM,
     ) -> None:
         self._lengths = lengths
         self._free = free
-        self._age, self._left = np.array(running, dtype=np.float64).reshape(-1, 2).T
-        self._running_each = running_each
+        self._age, self._left, leaves = np.array(running, dtype=np.float64).reshape(-1, 3).T
+        self._each = running_each
+        self._leaves = leaves > 0
+        self._there = free + running_each * float((leaves == 0).sum())
         self._loading = np.sort(np.array(loading_s, dtype=np.float64))
         self._loading_each = loading_each
+        self._room = room
 
-    def waits_s(self, positions: Sequence[int]) -> list[float | None]:
-        """The expected wait at each zero-based position; None where nothing says when so many slots come free."""
-        most = max(positions, default=0) + 1
-        horizon, furthest = self._horizons(most)
-        time, slots = self._slots(horizon)
-        while slots[-1] < most and horizon < furthest:
+    def waits_s(self, behind: Sequence[Behind]) -> list[float | None]:
+        """The expected wait of each; None where nothing says when so many slots come free."""
+        waits: list[float | None] = [None] * len(behind)
+        horizon, furthest = self._horizons(min((each.position for each in behind), default=0) + 1)
+        left = list(range(len(behind)))
+        while left:
+            axis = self._axis(horizon)
+            if len(left) == 1 and (near := self._crossing(axis, behind[left[0]])) and near < horizon / 4:
+                axis = self._axis(near)  # far nearer than thought
+            for n in left:
+                waits[n] = self._crossing(axis, behind[n])
+            left = [n for n in left if waits[n] is None]
+            if horizon >= furthest:
+                break
             horizon = min(3 * horizon, furthest)
-            time, slots = self._slots(horizon)
-        if slots[STEPS // 4] >= most:  # far nearer than thought
-            time, slots = self._slots(float(time[np.searchsorted(slots, most)]))
-        waits = [self._crossing(time, slots, position + 1) for position in positions]
-        if self._free or 0 not in positions or waits.count(None) == len(waits):
+        for n in left:
+            waits[n] = self._beyond(axis, behind[n])
+        if self._free or all(wait_s is None for wait_s in waits) or not any(each.position == 0 for each in behind):
             return waits
         first_s = self._first_s(furthest)
         return [
-            wait_s if wait_s is None else first_s if position == 0 else max(first_s, wait_s)
-            for position, wait_s in zip(positions, waits, strict=True)
+            wait_s if wait_s is None else max(first_s, wait_s) if each.position else first_s
+            for wait_s, each in zip(waits, behind, strict=True)
         ]
 
     def _first_s(self, horizon: float) -> float:
@@ -86,30 +133,50 @@ class Forecast:
         time, none_yet = self._none_yet(horizon)
         if none_yet[-1] < NEARLY:
             time, none_yet = self._none_yet(float(time[np.argmax(none_yet < NEARLY)]))
-        running = self._running_each * len(self._age)
-        later_s = none_yet[-1] * self._lengths.mean / running if self._lengths.mean and running else 0.0
+        later_s = none_yet[-1] * self._lengths.mean / self._there if self._lengths.mean and self._there else 0.0
         return float((none_yet.sum() - (none_yet[0] + none_yet[-1]) / 2) * time[1] + later_s)
 
     def _none_yet(self, horizon: float) -> tuple[Curve, Curve]:
         """The time axis, and the probability that no slot has come free by each of its times."""
         time = np.linspace(0.0, horizon, STEPS + 1)
-        none_yet = np.exp(self._running_each * np.log(np.maximum(1.0 - self._gone(time), 1e-12)).sum(axis=0))
+        gone = self._gone(time)[~self._leaves]
+        if self._room.slots < 0 and self._room.load_s is not None:
+            gone = np.concatenate((gone, self._gone(time - self._room.load_s)[self._leaves]))
+        none_yet = np.exp(self._each * np.log(np.maximum(1.0 - gone, 1e-12)).sum(axis=0))
         return time, np.where(np.searchsorted(self._loading, time, side="right") > 0, 0.0, none_yet)
 
     def _horizons(self, most: int) -> tuple[float, float]:
         """A time near the answer, so that the axis is fine there, and the last that is worth looking at."""
-        mean, there = self._lengths.mean, self._free + self._running_each * len(self._age)
-        ready = float(self._loading.max(initial=0.0))
+        mean, there = self._lengths.mean, self._there
+        ready = max(float(self._loading.max(initial=0.0)), self._room.load_s or 0.0)
         if mean is None:
-            furthest = float(self._left[np.isfinite(self._left)].max(initial=ready))
+            furthest = float(self._left[np.isfinite(self._left)].max(initial=0.0)) + ready
             return furthest, furthest
         furthest = ready + CYCLES * mean
         return min(furthest, 1.5 * mean * most / there if there else furthest), furthest
 
-    def _slots(self, horizon: float) -> tuple[Curve, Curve]:
-        """The time axis up to `horizon`, and the slots that are expected by each of its times."""
+    def _axis(self, horizon: float) -> Axis:
+        """Up to `horizon`."""
         time = np.linspace(0.0, horizon, STEPS + 1)
-        leavers = self._running_each * self._gone(time).sum(axis=0)
+        gone = self._gone(time)
+        staying = 1.0 - gone.mean(axis=0) if len(gone) else np.ones_like(time)
+        replaced, spare = self._replaced(time)
+        added = _integral(time, self._lengths.lasting(time))
+        slots = self._slots(time, self._each * gone[~self._leaves].sum(axis=0) + replaced)
+        return Axis(Course(time, staying, added), slots, spare, {})
+
+    def _replaced(self, time: Curve) -> tuple[Curve, Curve]:
+        """Slots of workers in the places of those that leave: of those that wait for that now, and of others."""
+        if self._room.load_s is None:
+            return np.zeros_like(time), np.zeros_like(time)
+        places = np.zeros_like(time)
+        if self._leaves.any():
+            places = self._each * self._gone(time - self._room.load_s)[self._leaves].sum(axis=0)
+        blocked = max(0.0, -self._room.slots)
+        return np.minimum(places, blocked), np.maximum(places + self._room.slots, 0.0)
+
+    def _slots(self, time: Curve, leavers: Curve) -> Curve:
+        """The slots that are expected by each time, of those who run now and of those who take their places."""
         now = self._free + leavers + self._loading_each * np.searchsorted(self._loading, time, side="right")
         over = 1.0 - self._lengths.lasting(time)
         over[0] = 0.0
@@ -119,35 +186,68 @@ class Forecast:
             taken[1:] -= slots[:-1]
             more = now + np.convolve(taken, over)[: len(time)]
             if more[-1] - slots[-1] <= EXACT * more[-1]:
-                return time, more
+                return np.asarray(more)
             slots = more
 
     def _gone(self, time: Curve) -> Curve:
-        """The probability that each of those who run has left by each time; (running, times)."""
+        """The probability that each of those who run has left by each time; (running, times). None has before 0."""
         age, left = self._age[:, None], self._left[:, None]
-        gone = 1.0 - self._lengths.lasting(age + time) / self._lengths.lasting(age)
-        return np.where(time >= left, 1.0, gone)
+        gone = 1.0 - self._lengths.lasting(age + np.maximum(time, 0.0)) / self._lengths.lasting(age)
+        return np.where((time >= left) & (time >= 0), 1.0, gone)
 
-    def _crossing(self, time: Curve, slots: Curve, level: int) -> float | None:
-        """When the slots, which never become fewer, reach the level."""
-        at = int(np.searchsorted(slots, level - NEARLY))
+    def _net(self, axis: Axis, behind: Behind) -> Curve:
+        """The slots left by those who overtake."""
+        if behind.overtakers is nobody or behind.position == 0:
+            return axis.slots
+        missing = axis.missing.get(behind.overtakers)
+        if missing is None:
+            time = axis.course.time
+            overtaken = _integral(time, behind.overtakers(axis.course))
+            brought = np.interp(time - (self._room.load_s or 0.0), time, overtaken, left=0.0)
+            missing = axis.missing[behind.overtakers] = overtaken - np.minimum(brought, axis.spare)
+        return np.asarray(axis.slots - missing * _counts(behind))
+
+    def _crossing(self, axis: Axis, behind: Behind) -> float | None:
+        """When there is a slot for it; None if that is not on the axis."""
+        time, net, level = axis.course.time, self._net(axis, behind), behind.position + 1 - NEARLY
+        at = int(np.argmax(net >= level))
+        if net[at] < level:
+            return None
         if at == 0:
             return 0.0
-        if at < len(slots):
-            share = (level - NEARLY - slots[at - 1]) / (slots[at] - slots[at - 1])
-            return float(time[at - 1] + share * (time[at] - time[at - 1]))
-        mean = self._lengths.mean
-        every = self._free + self._running_each * len(self._age) + self._loading_each * len(self._loading)
-        if mean is None or not every:
+        share = (level - net[at - 1]) / (net[at] - net[at - 1])
+        return float(time[at - 1] + share * (time[at] - time[at - 1]))
+
+    def _beyond(self, axis: Axis, behind: Behind) -> float | None:
+        """The same behind the end of the axis; None if nobody knows, or others come as fast as slots do."""
+        mean, time = self._lengths.mean, axis.course.time
+        if mean is None:
+            return None
+        every = self._there + self._loading_each * len(self._loading)
+        rate = every / mean - float(behind.overtakers(axis.course)[-1]) * _counts(behind)
+        if rate <= 0:
             return None
         lately = time >= time[-1] - mean  # slots may come free in waves: their crests go on at the rate
-        ahead = float((slots - time * every / mean)[lately].max())
-        return max(float(time[-1]), (level - ahead) * mean / every)
+        ahead = float((self._net(axis, behind) - time * rate)[lately].max())
+        return max(float(time[-1]), (behind.position + 1 - NEARLY - ahead) / rate)
 
 
-def sample(things: Sequence[T]) -> tuple[list[T], float]:
-    """At most `SAMPLE` of them, evenly chosen, and how many each stands for."""
-    count = min(len(things), SAMPLE)
+def _counts(behind: Behind) -> float:
+    """What an overtaker counts for the median: how long a slot takes to come is very uneven where nearly as many
+    overtake as slots come free. The time T in which a walk of drift v and variance s² a second first rises by k has its
+    median where v T = k - s² T / 2k, near enough for any v (it has the inverse Gaussian distribution), and each
+    overtaker is a step up and one down."""
+    return 1 - 1 / (behind.position + 1)
+
+
+def _integral(time: Curve, rate: Curve) -> Curve:
+    """From the beginning to each time; these are evenly apart."""
+    return np.asarray(np.concatenate((np.zeros(1), np.cumsum((rate[1:] + rate[:-1]) / 2))) * time[1])
+
+
+def sample(things: Sequence[T], most: int = SAMPLE) -> tuple[list[T], float]:
+    """At most so many of them, evenly chosen, and how many each stands for."""
+    count = min(len(things), most)
     if not count:
         return [], 1.0
     return [things[(2 * n + 1) * len(things) // (2 * count)] for n in range(count)], len(things) / count

@@ -3,7 +3,8 @@
 The order of the queue is (priority class, sessions the tenant holds, arrival): a tenant with nothing running goes
 before one that already has a worker, and within that first come, first served. Classes are strict. A full pool is just
 waiting; a full queue is a typed refusal. The pool wants as many workers as it has sessions and waiters, plus `min_warm`
-idle ones, up to a maximum.
+idle ones, up to a maximum. It lets workers go that it has not wanted for `idle_s`: else each end of a session would end
+a worker, and each session would wait for one to load.
 
 `now`, like every time here, is in seconds of one clock of the caller's. Nothing but `check_integrity` and what asks for
 everybody at once looks at every worker or waiter.
@@ -14,22 +15,30 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from cluster.arrivals import Arrivals
 from cluster.errors import QueueFull
-from cluster.forecast import Forecast, Running, announced, sample
+from cluster.forecast import Behind, Forecast, Room, Running, announced, sample
 from cluster.lengths import Lengths
+from cluster.peak import Peak
 from cluster.records import Place, Ticket
 from cluster.settings import PoolSettings
 from cluster.slots import Crew, Slots
-from cluster.waiters import Waiters
+from cluster.waiters import Standing, Waiters
 
 HISTORY = 0.2
 """Weight of the newest sample in the running mean of load times."""
 RETRY_S = (1, 60)
 """When a queue is full: the soonest and the latest that anybody is told to try again."""
 RETRY_UNKNOWN_S = 5
+MANY = 64
+"""Waits that are foreseen one by one when all are asked for at once."""
+START_S = 5.0
+"""A worker's process takes this long to start at most; what it takes longer to begin to load, it waited for a place."""
 
 
 class Held(NamedTuple):
@@ -49,11 +58,13 @@ class Pool:
         self.max_queue = max_queue if settings.max_queue is None else settings.max_queue
         self._crew = Crew()
         self._queue = Waiters()
+        self._arrivals = Arrivals()
         self._held: dict[str, Held] = {}
         self._oldest: list[tuple[float, str]] = []
         """(since, session id) of the sessions that run."""
         self._lengths = Lengths()
         self._mean_load_s: float | None = None
+        self._wanted_lately = Peak(settings.idle_s)
 
     @property
     def workers(self) -> Mapping[str, Slots]:
@@ -79,6 +90,8 @@ class Pool:
             text = f"{len(self.waiting)} sessions are waiting for {self.settings.model}"
             raise QueueFull(text, self._retry_after_s(now))
         self._queue.add(ticket)
+        if ticket.priority > 0:
+            self._arrivals.add(ticket.arrival, ticket.priority, ticket.tenant)
 
     def cancel(self, session_id: str) -> None:
         """Remove a waiter, if it waits."""
@@ -90,40 +103,68 @@ class Pool:
 
     def places(self, session_ids: Collection[str], now: float) -> dict[str, Place]:
         """The places of those of these sessions that wait."""
-        positions = {sid: position for sid in session_ids if (position := self._queue.position(sid)) is not None}
-        waits = self._forecast(now).waits_s(list(positions.values())) if positions else []
+        standings = {sid: standing for sid in session_ids if (standing := self._queue.standing(sid)) is not None}
+        ranked = sorted(standings.values(), key=lambda standing: standing.position)
+        waits = self._waits_s(ranked, now)
         return {
-            session_id: Place(position, announced(wait_s))
-            for (session_id, position), wait_s in zip(positions.items(), waits, strict=True)
+            session_id: Place(standing.position, announced(waits[standing.position]))
+            for session_id, standing in standings.items()
         }
+
+    def _waits_s(self, ranked: Sequence[Standing], now: float) -> dict[int, float | None]:
+        """By position. Of very many some are foreseen and the others are taken to be between them."""
+        if not ranked:
+            return {}
+        chosen = [ranked[n] for n in sorted({0, len(ranked) - 1, *sample(range(len(ranked)), MANY)[0]})]
+        rivals = self._arrivals.rivals(self._queue.share, now)
+        waits = self._forecast(now).waits_s(
+            [Behind(each.position, rivals.of(each.tenant, each.priority, each.share)) for each in chosen]
+        )
+        known = [(each.position, wait_s) for each, wait_s in zip(chosen, waits, strict=True) if wait_s is not None]
+        found: dict[int, float | None] = dict.fromkeys((each.position for each in ranked), None)
+        if known:
+            at, waits_s = zip(*known, strict=True)
+            near = [position for position in found if at[0] <= position <= at[-1]]
+            found.update(zip(near, np.interp(near, at, waits_s).tolist(), strict=True))
+        return found
 
     def place(self, session_id: str, now: float) -> Place | None:
         """A waiter's place; None if it does not wait."""
         return self.places([session_id], now).get(session_id)
 
     def _retry_after_s(self, now: float) -> int:
-        (wait_s,) = self._forecast(now).waits_s([0])
+        (wait_s,) = self._forecast(now).waits_s([Behind(0)])
         least, most = RETRY_S
         return RETRY_UNKNOWN_S if wait_s is None else min(most, max(least, math.ceil(wait_s)))
 
     def _forecast(self, now: float) -> Forecast:
         sampled, running_each = sample(self._oldest)
-        holds = [self._held[session_id] for _, session_id in sampled]
+        holds = [(since, self._held[session_id]) for since, session_id in sampled]
         running = [
-            Running(max(0.0, now - held.since), held.deadline - now)
-            for held in holds
-            if held.since is not None and not self.workers[held.worker].draining
+            Running(max(0.0, now - since), held.deadline - now, self.workers[held.worker].draining)
+            for since, held in holds
         ]
         loading, loading_each = self._loading(now)
         per = self.settings.sessions_per_worker
-        return Forecast(self._lengths, self.free, running, running_each, loading, loading_each * per)
+        room = Room(self._places_left() * per, self._mean_load_s)
+        return Forecast(self._lengths, self.free, running, running_each, loading, loading_each * per, room)
+
+    def _places_left(self) -> int:
+        """How many workers more there could be than are, leave, and are about to be asked for; below 0, how many of
+        these have to wait until others have left."""
+        if self._mean_load_s is None:
+            return 0
+        return self.settings.max_workers - self._crew.sum.staying - self._crew.sum.leaving - self.to_spawn()
 
     def _loading(self, now: float) -> tuple[list[float], float]:
-        """Seconds until workers are ready, of those that load and those that are about to be asked for."""
+        """Seconds until workers are ready, of those that load and those that are about to be asked for, but for those
+        that wait until others have left."""
         if self._mean_load_s is None:
             return [], 1.0
-        asked_at = [worker.asked_at for worker in self._crew.loading.values()] + [now] * self.to_spawn()
-        sampled, each = sample(asked_at)
+        started = [worker.asked_at for worker in self._crew.loading.values() if worker.started]
+        pending = [worker.asked_at for worker in self._crew.loading.values() if not worker.started]
+        pending += [now] * self.to_spawn()
+        sampled, each = sample(started + pending[: max(0, len(pending) + min(0, self._places_left()))])
         # one that is late is expected to take as long again
         return [abs(self._mean_load_s - (now - at)) for at in sampled], each
 
@@ -182,8 +223,14 @@ class Pool:
         """A worker has been asked for."""
         self._crew.update(Slots(name, self.settings.sessions_per_worker, asked_at=now))
 
+    def started(self, name: str, now: float) -> None:
+        """A worker has its place and loads."""
+        worker = self.workers[name]
+        worker.started, worker.asked_at = True, max(worker.asked_at, now - START_S)
+        self._crew.update(worker)
+
     def loaded(self, name: str, after_s: float | None = None) -> None:
-        """A worker is ready, `after_s` seconds after it was asked for."""
+        """A worker is ready, `after_s` seconds after it was asked for or, if it had to wait for one, had its place."""
         self.workers[name].ready = True
         self._crew.update(self.workers[name])
         if after_s is not None:
@@ -220,9 +267,9 @@ class Pool:
         """How many workers are missing."""
         return max(0, self.wanted() - self._crew.sum.staying)
 
-    def to_drain(self) -> list[str]:
-        """Idle workers beyond what is wanted."""
-        return self._crew.idle(self._crew.sum.staying - self.wanted())
+    def to_drain(self, now: float) -> list[str]:
+        """Idle workers beyond what was wanted at any time in the last `idle_s` in which this was asked."""
+        return self._crew.idle(self._crew.sum.staying - self._wanted_lately.note(self.wanted(), now))
 
     def check_integrity(self) -> None:
         """Assert what must always hold."""

@@ -44,6 +44,8 @@ class PoolSettings(_Group):
     """GPUs of one worker; 0 runs the model on the CPU."""
     min_warm: int = Field(default=0, ge=0)
     """Workers kept loaded beyond those that hold a session."""
+    idle_s: float = Field(default=60.0, ge=0)
+    """A worker is let go once it was not wanted for so long; about what loading takes is a good measure."""
     max_workers: int = Field(default=1, ge=1)
     sessions_per_worker: int = Field(default=1, ge=1)
     max_queue: int | None = Field(default=None, ge=0)

@@ -16,6 +16,8 @@ class Slots:
     capacity: int
     asked_at: float
     """When it was asked for."""
+    started: bool = False
+    """Whether it has a place; until then it waits for one."""
     ready: bool = False
     draining: bool = False
     sessions: dict[str, str] = field(default_factory=dict)
@@ -38,11 +40,15 @@ class Tally(NamedTuple):
     """Workers that do not drain."""
     held: int = 0
     """Sessions on these."""
+    leaving: int = 0
+    """Workers that drain and still hold sessions."""
 
     @classmethod
     def of(cls, worker: Slots) -> Tally:
         """One worker's."""
-        return cls() if worker.draining else cls(worker.free, 1, len(worker.sessions))
+        if worker.draining:
+            return cls(leaving=int(bool(worker.sessions)))
+        return cls(worker.free, 1, len(worker.sessions))
 
 
 class Crew:
@@ -95,7 +101,8 @@ class Crew:
     def check_integrity(self) -> None:
         """Assert that the sums are those of the workers."""
         staying = [worker for worker in self.all.values() if not worker.draining]
-        tally = Tally(sum(w.free for w in staying), len(staying), sum(len(w.sessions) for w in staying))
+        leaving = sum(worker.draining and bool(worker.sessions) for worker in self.all.values())
+        tally = Tally(sum(w.free for w in staying), len(staying), sum(len(w.sessions) for w in staying), leaving)
         assert self._sum == tally, "the sums are not those of the workers"
         fitting = sorted((len(worker.sessions), name) for name, worker in self.all.items() if worker.free)
         assert self._fitting == fitting, "the workers that fit are others"

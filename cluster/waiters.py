@@ -11,11 +11,22 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections import Counter, defaultdict
 from collections.abc import Mapping
+from typing import NamedTuple
 
+from cluster.arrivals import Share
 from cluster.records import Ticket
 
 Key = tuple[int, int, float, str]
 """Priority class, share, arrival, session id."""
+
+
+class Standing(NamedTuple):
+    """Where a session is in the queue: how many go before, and by what. Of its tenant's waiters, those before it."""
+
+    position: int
+    tenant: str
+    priority: int
+    share: Share
 
 
 class Waiters:
@@ -41,10 +52,18 @@ class Waiters:
         """All, the next one first."""
         return [self._tickets[key[-1]] for key in self._line]
 
-    def position(self, session_id: str) -> int | None:
-        """How many go before; None if it does not wait."""
+    def standing(self, session_id: str) -> Standing | None:
+        """None if it does not wait."""
         key = self._keys.get(session_id)
-        return None if key is None else bisect_left(self._line, key)
+        if key is None:
+            return None
+        tenant = self._tickets[session_id].tenant
+        held = self._held[tenant]
+        return Standing(bisect_left(self._line, key), tenant, key[0], Share(held, key[1] - held))
+
+    def share(self, tenant: str) -> Share:
+        """What a tenant has."""
+        return Share(self._held[tenant], len(self._own.get(tenant, ())))
 
     def add(self, ticket: Ticket) -> None:
         """A session waits."""

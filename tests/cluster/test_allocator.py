@@ -220,7 +220,7 @@ async def test_asking_twice_is_asking_once(launch):
 
 @pytest.mark.fast
 async def test_sessions_share_a_worker_with_slots_and_workers_come_and_go_with_them(launch):
-    scene = launch(PoolSettings(model="echo", max_workers=2, sessions_per_worker=2))
+    scene = launch(PoolSettings(model="echo", max_workers=2, sessions_per_worker=2, idle_s=0))
     sessions = [(await scene.create()).session_id for _ in range(3)]
     for session_id in sessions:
         await scene.held(session_id)

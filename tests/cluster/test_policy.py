@@ -159,12 +159,28 @@ def test_scale_follows_sessions_waiters_and_warm_workers():
 
 
 def test_surplus_idle_workers_are_drained_and_busy_ones_never():
-    pool = pool_of(max_workers=3)
+    pool = pool_of(max_workers=3, idle_s=0)
     for name in ("w1", "w2"):
         pool.spawned(name, NOW)
         pool.loaded(name)
     pool.hold("w1", "one", "a")
-    assert pool.to_drain() == ["w2"]
+    assert pool.to_drain(NOW) == ["w2"]
+
+
+def test_a_worker_is_let_go_once_it_was_not_wanted_for_a_while():
+    """Else each end of a session would end a worker, and each beginning would wait for one to load."""
+    pool = pool_of(max_workers=3, idle_s=60)
+    for name in ("w1", "w2"):
+        pool.spawned(name, NOW)
+        pool.loaded(name)
+        pool.hold(name, name, "a")
+    assert pool.to_drain(NOW) == []
+    pool.release("w2", NOW)
+    assert pool.to_drain(NOW + 59) == [], "two were wanted within the last minute"
+    pool.enqueue(ticket("again"), NOW)
+    assert pool.to_spawn() == 0
+    pool.cancel("again")
+    assert pool.to_drain(NOW + 61) == ["w2"]
 
 
 def test_sessions_fill_one_worker_before_the_next():
@@ -236,7 +252,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def drain(self) -> None:
-        for name in self.pool.to_drain():
+        for name in self.pool.to_drain(self.now):
             assert not self.pool.workers[name].sessions
             self.pool.drain(name)
 
