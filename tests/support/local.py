@@ -22,7 +22,7 @@ class LocalWorker:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self._dead: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._orphans: set[asyncio.Task[Any]] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
 
     def kill(self) -> None:
         if not self._dead.done():
@@ -33,10 +33,11 @@ class LocalWorker:
             if self._dead.done():
                 raise WorkerGone(self.worker.name)
             task = asyncio.ensure_future(getattr(self.worker, method)(*args))
+            self._calls.add(task)  # it runs on when its caller is gone, as an actor's call does
+            task.add_done_callback(self._calls.discard)
             await asyncio.wait([task, self._dead], return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 task.cancel()
-                self._orphans.add(task)
                 raise WorkerGone(self.worker.name)
             return task.result()
 
@@ -45,10 +46,10 @@ class LocalWorker:
     async def finish(self) -> None:
         """End what runs in it, and what nobody waits for any more."""
         await self.worker.shutdown()
-        while running := {task for task in self._orphans if not task.done()}:
-            for task in running:
+        while self._calls:
+            for task in self._calls:
                 task.cancel()  # again: redis-py can lose it
-            await asyncio.wait(running, timeout=CANCEL_AGAIN_S)
+            await asyncio.wait(self._calls, timeout=CANCEL_AGAIN_S)
 
 
 class LocalBackend:
@@ -137,3 +138,5 @@ class LocalCluster:
         await self.allocator.close()
         await self.backend.close()
         await self.client.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        assert not left, f"tasks that would use Redis after its connections are closed: {left}"
