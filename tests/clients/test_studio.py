@@ -13,6 +13,7 @@ import av
 import httpx
 import jwt
 import pytest
+import pytest_asyncio
 from hls import ask, check_plays
 from playwright.async_api import Browser, Locator, Page, Route, async_playwright, expect
 from scenario import CHROMIUM
@@ -20,21 +21,21 @@ from scenario import CHROMIUM
 from tests.support.server import Server
 from wire.frames import RequestClip, RequestRecording
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.asyncio(loop_scope="module")]
 
 WAIT_MS = 60_000
 FLAGS = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--disable-background-networking"]
 PRESETS = ("Dune crossing", "Harbour night", "Four seasons", "Pursuit", "One long take")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def chromium() -> str:
     if not Path(CHROMIUM).exists():
         pytest.fail(f"{CHROMIUM} is missing: `make clients` installs it", pytrace=False)
     return CHROMIUM
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser(chromium: str) -> AsyncIterator[Browser]:
     expect.set_options(timeout=WAIT_MS)
     async with async_playwright() as playwright:
@@ -43,7 +44,7 @@ async def browser(chromium: str) -> AsyncIterator[Browser]:
         await browser.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(server: Server, browser: Browser) -> AsyncIterator[Page]:
     page = await browser.new_page(base_url=server.url, viewport={"width": 1440, "height": 900})
     page.set_default_timeout(WAIT_MS)
@@ -238,6 +239,7 @@ async def test_a_storyboard_that_cannot_be_sent_is_not_sent(page: Page, server: 
     await button(page, "Start").click()
     await expect(page.locator("#storyboard").get_by_role("alert")).to_have_text("The opening shot is missing.")
     await expect(page.locator("#playing")).to_have_text("stopped")
+    await expect(page.locator("#status")).to_have_text("Live")  # who leaves earlier leaves a session that waits for them
 
 
 async def test_makes_a_clip_that_plays_here_and_elsewhere(page: Page, server: Server, browser: Browser, tmp_path: Path):

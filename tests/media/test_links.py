@@ -43,8 +43,7 @@ def check_pace(stretch: Stretch) -> None:
         pytest.skip(f"the machine was too busy to play in real time: {stretch.stalled_s:.1f} s late in {STRETCH_S} s")
 
 
-@pytest.mark.parametrize("codec", ["H264", "VP8"])
-@pytest.mark.parametrize("rate", [2_500_000, 1_500_000])
+@pytest.mark.parametrize(("codec", "rate"), [("H264", 2_500_000), ("VP8", 1_500_000)])
 async def test_a_narrow_way_shows_nearly_every_picture(stretch: Stretch, codec: str, rate: int) -> None:
     async with Link(Path(rate)) as link:
         seen = await stretch.join(codec, through(link))
