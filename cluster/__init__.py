@@ -8,5 +8,5 @@ worker        one GPU, one replica, session slots    session    one session in a
 publishers    who feeds the inbound tracks           commands  from a message to the director
 scheduler     when the next chunk starts             arbiter    whose chunk is next on the device
 remote        Ray behind the actor protocols         client     the gateway's only door
-metrics       Prometheus, logs                       media/     peers, encoders, pacer
+metrics       Prometheus; meters, gpu                media/     peers, encoders, pacer
 """

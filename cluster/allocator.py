@@ -7,28 +7,32 @@ goes on, and so an allocator that meets the unforeseen is best ended: `crash` is
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import structlog
 from redis.exceptions import RedisError
 
 from cluster import metrics
-from cluster.api import HeldSession, WorkerGone, WorkerState, WorkerStatus
-from cluster.errors import Conflict, NotFound, QueueFull, Unavailable, UnknownModel, UnknownWorker
+from cluster.api import WorkerGone, WorkerState, WorkerStatus
+from cluster.clock import SteadyClock
+from cluster.errors import Conflict, NotFound, NotReady, QueueFull, Unavailable, UnknownModel, UnknownWorker
 from cluster.fleet import Backend, Fleet
 from cluster.inspection import facts
 from cluster.integrity import Inspector, Violation, violations
 from cluster.janitor import keep_clean
 from cluster.policy import Pool, by_model
 from cluster.promises import Promises
-from cluster.records import Grant, Move, Place, SessionRecord, Ticket
+from cluster.records import TERMINAL, Grant, Move, Place, SessionRecord, Ticket
+from cluster.recovery import settle, tickets
 from cluster.settings import Settings
 from cluster.slots import Slots
 from cluster.storage import open_storage
-from cluster.store import Store
+from cluster.store import RecordUnreadable, Store
 from cluster.tasks import Tasks
+from cluster.words import NoWord, word_of
 from wire.http import SessionState
 
 log = structlog.get_logger(__name__)
@@ -36,6 +40,8 @@ log = structlog.get_logger(__name__)
 MAX_MOVES = 3
 """A session that has lost this many workers is ended: it may be what kills them."""
 TICK_S = 1.0
+LATE_S = 15.0
+"""A session asks at most so long after it was created, whatever its gateway's clock says."""
 
 
 class Allocator:
@@ -48,14 +54,21 @@ class Allocator:
         self._store = store
         self._pools = by_model(settings.pools, settings.limits.max_queue)
         self._tasks = Tasks("allocator", failed=crash)
-        self._fleet = Fleet(settings, backend, self._tasks, heard=self._heard, lost=self._lost)
+        self._clock = SteadyClock()
+        self._fleet = Fleet(settings, backend, self._tasks, heard=self._heard, lost=self._lost, now=self._clock.now)
         self._grants: dict[str, int] = {}
         """By session id, the first `seq` of its worker that knows of it."""
         self._promises = Promises()
+        metrics.begin_allocator(self._pools)
         self._asked_at: dict[str, float] = {}
         self._granting: set[str] = set()
         self._moving: dict[str, Move] = {}
+        self._moved_at: dict[str, float] = {}
+        """Since when, where this allocator has seen it."""
         self._handing_over: set[str] = set()
+        self._leave_at: dict[str, float] = {}
+        """By name, when a draining worker's sessions are to be moved."""
+        self._look_at = 0.0
         self._kick = asyncio.Event()
         self._recovered = asyncio.Event()
         self._tasks.start(self._main())
@@ -69,19 +82,21 @@ class Allocator:
         await self._recovered.wait()
         pool = self._pool(ticket.model)
         await self._drop_former_hold(pool, ticket)
-        pool.enqueue(ticket, time.time())
+        now = self._clock.now()
+        arrival = min(now, max(now - LATE_S, self._clock.of(ticket.arrival)))
+        pool.enqueue(ticket.model_copy(update={"arrival": arrival}), now)
         self._asked_at[ticket.session_id] = time.monotonic()
         await self._serve(pool)
         self._kick.set()
-        place = pool.place(ticket.session_id, time.time())
+        place = pool.place(ticket.session_id, self._clock.now())
         if place is not None:
-            self._promises.make(ticket.session_id, place.eta_s, time.time())
+            self._promises.make(ticket.session_id, place.eta_s, self._clock.now())
         return place
 
     async def places(self, model: str, session_ids: Sequence[str]) -> dict[str, Place]:
         """See `AllocatorApi.places`."""
         await self._recovered.wait()
-        found = self._pool(model).places(session_ids, time.time())
+        found = self._pool(model).places(session_ids, self._clock.now())
         self._asked_at |= dict.fromkeys(found, time.monotonic())
         return found
 
@@ -98,11 +113,17 @@ class Allocator:
     async def drain(self, target: str, deadline_s: float | None) -> list[str]:
         """See `AllocatorApi.drain`."""
         await self._recovered.wait()
+        if deadline_s is not None and not 0 <= deadline_s < math.inf:
+            raise Conflict("the deadline of a drain is a number of seconds from now on")
         leave_by = None if deadline_s is None else time.time() + deadline_s
         names = sorted(s.name for s in self._fleet.statuses.values() if target in (s.name, s.node))
         if not names:
             raise UnknownWorker(f"no worker and no node named {target}")
         for name in names:
+            self._leave_at.pop(name, None)
+            if deadline_s is not None:
+                self._leave_at[name] = self._clock.now() + deadline_s
+                self._look_at = 0.0
             self._fleet.drain(self._pool(self._fleet.statuses[name].model), name, leave_by)
         self._kick.set()
         return names
@@ -119,7 +140,9 @@ class Allocator:
         try:
             found = await facts(self._settings.cluster, self._store, self._pools.values(), self._fleet, patience_s)
         except RedisError as error:
+            metrics.REDIS_UP.labels("allocator").set(0)
             raise Unavailable("the session registry does not answer") from error
+        metrics.REDIS_UP.labels("allocator").set(1)
         return violations(found)
 
     async def ping(self) -> None:
@@ -137,25 +160,37 @@ class Allocator:
             try:
                 await self._recover()
                 self._recovered.set()
+                metrics.REDIS_UP.labels("allocator").set(1)
             except RedisError:
+                metrics.REDIS_UP.labels("allocator").set(0)
                 log.warning("redis_unavailable", during="recovery")
                 await asyncio.sleep(TICK_S)
         while True:
             self._kick.clear()
             await self._tick()
+            if time.monotonic() >= self._look_at:
+                await self._look()
+                self._look_at = time.monotonic() + TICK_S
             with suppress(TimeoutError):
-                async with asyncio.timeout(TICK_S):  # `wait_for` can lose the cancellation that ends this loop
+                async with asyncio.timeout(self._look_at - time.monotonic()):  # `wait_for` can lose a cancellation
                     await self._kick.wait()
 
     async def _tick(self) -> None:
-        for model, pool in self._pools.items():
+        for pool in self._pools.values():
             try:
                 await self._serve(pool)
-                await self._close_unasked(pool)
             except RedisError:
                 log.warning("redis_unavailable", during="tick")
-            self._move_overdue(pool)
             await self._fleet.scale(pool)
+
+    async def _look(self) -> None:
+        """What looks at everybody, and so is not done at every change."""
+        for model, pool in self._pools.items():
+            try:
+                await self._close_unasked(pool)
+            except RedisError:
+                log.warning("redis_unavailable", during="look")
+            self._move_overdue(pool)
             pool.check_integrity()
             metrics.observe_pool(model, pool)
 
@@ -175,7 +210,12 @@ class Allocator:
                 self._granting.discard(ticket.session_id)
 
     async def _grant(self, pool: Pool, ticket: Ticket, worker: Slots) -> None:
-        record = await self._store.get(ticket.tenant, ticket.session_id)
+        try:
+            record = await self._store.get(ticket.tenant, ticket.session_id)
+        except RecordUnreadable:
+            log.error("record_unreadable", session_id=ticket.session_id)
+            self._forget(pool, ticket.session_id)
+            return
         move = self._moving.get(ticket.session_id)
         if move is not None and record is not None and record.worker:  # none has handed it over
             move = Move.LOST
@@ -199,21 +239,27 @@ class Allocator:
             self._move(pool, ticket.tenant, ticket.session_id, Move.LOST)
         except Conflict as refusal:  # the worker knows better what it holds
             log.warning("reserve_refused", worker_id=worker.name, session_id=ticket.session_id, reason=str(refusal))
+            was = {"worker": "", "started_at": record.started_at}
+            await self._store.update(ticket.tenant, ticket.session_id, epoch, **was)
             self._put_back(pool, ticket)
             if handle is not None:
-                with suppress(WorkerGone):
-                    self._heard(pool, await handle.watch(-1, 0))
+                with suppress(WorkerGone, NoWord):
+                    self._heard(pool, await word_of(worker.name, pool.settings.model, handle.watch(-1, 0)))
         else:
             self._granting.discard(ticket.session_id)
             self._moving.pop(ticket.session_id, None)
             self._grants[ticket.session_id] = seq
-            pool.runs(ticket.session_id, started_at, deadline)
-            if (kept := self._promises.keep(ticket.session_id, now)) is not None:
+            pool.runs(ticket.session_id, self._clock.of(started_at), self._clock.of(deadline))
+            if (kept := self._promises.keep(ticket.session_id, self._clock.now())) is not None:
                 metrics.observe_promise(ticket.model, kept)
             if (status := self._fleet.statuses.get(worker.name)) is not None:
                 self._heard(pool, status)  # it may be over already
             log.info("granted", worker_id=worker.name, session_id=ticket.session_id, epoch=epoch)
-            metrics.ADMISSION.labels(ticket.model).observe(max(0.0, now - ticket.arrival))
+            moved_at = self._moved_at.pop(ticket.session_id, None)
+            if move is None:
+                metrics.ADMISSION.labels(ticket.model).observe(max(0.0, self._clock.now() - ticket.arrival))
+            elif moved_at is not None:
+                metrics.MOVE.labels(ticket.model, move.value).observe(self._clock.now() - moved_at)
 
     async def _drop_former_hold(self, pool: Pool, ticket: Ticket) -> None:
         """A session that was reopened at once: its former worker's word that it has ended is still on its way."""
@@ -229,7 +275,7 @@ class Allocator:
     def _put_back(self, pool: Pool, ticket: Ticket) -> None:
         """A grant has failed: the session waits again, whether or not the queue is full."""
         pool.release(ticket.session_id)
-        pool.enqueue(ticket.model_copy(update={"priority": 0}), time.time())
+        pool.enqueue(ticket.model_copy(update={"priority": 0}), self._clock.now())
 
     async def _close_unasked(self, pool: Pool) -> None:
         limit = time.monotonic() - self._settings.limits.queue_poll_grace_s
@@ -259,20 +305,41 @@ class Allocator:
         worker = pool.workers.get(status.name)
         if worker is None:
             return
-        if status.state is WorkerState.DRAINING:
+        if status.state in (WorkerState.DRAINING, WorkerState.EXITING):
             pool.drain(worker.name)
+            if status.leave_by is not None:  # asked for here, or by an allocator before this one
+                self._leave_at.setdefault(status.name, self._clock.of(status.leave_by))
+            else:
+                self._leave_at.pop(status.name, None)
         elif status.generation < self._settings.generation and not worker.draining:
             self._fleet.drain(pool, status.name, None)
         held = {session.session_id for session in status.sessions}
         known = set(worker.sessions)
         pool.told(worker.name, len(held - known))
+        pool.fits(worker.name, status.capacity)
+        if any(session.stranded for session in status.sessions):
+            self._look_at = 0.0
         for session_id in held & known:  # after a restart this is all there is to know of the grant
             self._grants.setdefault(session_id, status.seq)
         for session_id in known - held - self._handing_over - self._granting:  # of these the calls themselves will tell
             first = self._grants.get(session_id)
             if first is not None and status.seq >= first:  # not a word from before the grant
+                tenant = worker.sessions[session_id]
                 self._forget(pool, session_id)
+                self._tasks.start(self._dropped(pool, status.name, tenant, session_id))
         self._kick.set()
+
+    async def _dropped(self, pool: Pool, name: str, tenant: str, session_id: str) -> None:
+        """A worker no longer holds a session. If the registry says that it does, it was not ended there: it is lost."""
+        try:
+            record = await self._store.get(tenant, session_id)
+        except (RedisError, RecordUnreadable):
+            return  # `check_integrity` will find it
+        if record is None or record.state in TERMINAL or record.worker != name or session_id in self._granting:
+            return
+        if pool.holder(session_id) is None and session_id not in pool.waiting:
+            log.error("session_dropped", worker_id=name, session_id=session_id)
+            self._move(pool, tenant, session_id, Move.LOST)
 
     def _lost(self, pool: Pool, name: str) -> None:
         """A worker has ended: its sessions queue again, before new ones."""
@@ -280,32 +347,41 @@ class Allocator:
         for session_id in pool.gone(name):
             if session_id not in self._granting | self._handing_over:  # else that fails, and it queues then
                 self._move(pool, tenants[session_id], session_id, Move.LOST)
+        self._leave_at.pop(name, None)
         log.warning("worker_gone", worker_id=name, sessions=len(tenants))
         self._kick.set()
 
     def _move_overdue(self, pool: Pool) -> None:
-        """Have the sessions moved that draining workers still hold past their time."""
-        now = time.time()
+        """Have the sessions moved that draining workers still hold past their time, and those that no device brings
+        back where they are."""
+        now = self._clock.now()
         for status in self._fleet.statuses.values():
-            if status.model == pool.settings.model and status.leave_by is not None and status.leave_by <= now:
-                for held in status.sessions:
-                    if held.session_id not in self._handing_over:
-                        self._handing_over.add(held.session_id)
-                        self._tasks.start(self._hand_over(pool, status.name, held))
+            if status.model != pool.settings.model or status.name not in pool.workers:
+                continue
+            overdue = self._leave_at.get(status.name, math.inf) <= now
+            stranded = {held.session_id for held in status.sessions if held.stranded}
+            for session_id, tenant in pool.workers[status.name].sessions.items():  # whatever else it claims
+                if (overdue or session_id in stranded) and session_id not in self._handing_over | self._granting:
+                    self._handing_over.add(session_id)
+                    self._tasks.start(self._hand_over(pool, status.name, tenant, session_id))
 
-    async def _hand_over(self, pool: Pool, name: str, held: HeldSession) -> None:
+    async def _hand_over(self, pool: Pool, name: str, tenant: str, session_id: str) -> None:
         over = False
         try:
-            await self._fleet.handles[name].hand_over(held.session_id)
+            await self._fleet.handles[name].hand_over(session_id)
+        except NotReady:
+            return  # it is only just being opened there, and is asked again
         except NotFound:
             over = True
         except (KeyError, WorkerGone):
             pass  # it left with its last session before it could answer, or it was lost: the record knows
         finally:
-            self._handing_over.discard(held.session_id)
-        self._forget(pool, held.session_id)
+            self._handing_over.discard(session_id)
+        if over and ((holder := pool.holder(session_id)) is None or holder.name != name):
+            return  # that was an old word of the worker's: the session has moved already
+        self._forget(pool, session_id)
         if not over:
-            self._move(pool, held.tenant, held.session_id, Move.PLANNED)
+            self._move(pool, tenant, session_id, Move.PLANNED)
 
     def _move(self, pool: Pool, tenant: str, session_id: str, why: Move) -> None:
         self._grants.pop(session_id, None)
@@ -313,13 +389,15 @@ class Allocator:
         model = pool.settings.model
         metrics.MOVED.labels(model, why.value).inc()
         log.warning("session_moves", session_id=session_id, cause=why.value)
-        now = time.time()
+        now = self._clock.now()
+        self._moved_at.setdefault(session_id, now)
         pool.enqueue(Ticket(session_id=session_id, tenant=tenant, model=model, arrival=now, priority=0), now)
 
     async def _count_move(self, record: SessionRecord) -> None:
         """Note in the record that the session has lost a worker; end it if that was one too many."""
         if record.moves >= MAX_MOVES:
             await self._end(record.tenant, record.session_id, "too many workers lost")
+            metrics.SESSIONS_LOST.labels(record.model, "too many workers lost").inc()
         else:
             await self._store.update(record.tenant, record.session_id, record.epoch, moves=record.moves + 1, worker="")
 
@@ -329,23 +407,32 @@ class Allocator:
         """Rebuild the pools: workers from their names and words, the queue from Redis."""
         for pool in self._pools.values():
             await self._fleet.recover(pool)
-        async for record in self._store.all_open():
-            pool_of = self._pools.get(record.model)
-            if pool_of is None:
-                continue
-            if pool_of.holder(record.session_id):
+        records = {record.session_id: record async for record in self._store.all_open() if record.model in self._pools}
+        self._settle(records)
+        for ticket in tickets(records.values(), self._clock):
+            record, pool = records[ticket.session_id], self._pools[ticket.model]
+            if pool.holder(ticket.session_id) is not None:
                 if record.started_at:
-                    pool_of.runs(record.session_id, record.started_at, record.started_at + record.max_duration_s)
+                    started_at = self._clock.of(record.started_at)
+                    pool.runs(ticket.session_id, started_at, started_at + record.max_duration_s)
                 continue
-            fresh = record.state is SessionState.PENDING and not record.worker
-            if not fresh:
-                self._moving[record.session_id] = Move.LOST if record.worker else Move.PLANNED
+            if ticket.priority == 0:
+                self._moving[ticket.session_id] = Move.LOST if record.worker else Move.PLANNED
             try:
-                ticket = Ticket.of(record)
-                pool_of.enqueue(ticket if fresh else ticket.model_copy(update={"priority": 0}), time.time())
-            except QueueFull:
+                pool.enqueue(ticket, self._clock.now())
+            except QueueFull:  # so it is the last to come who are refused
                 await self._end(record.tenant, record.session_id, "queue full")
+                metrics.SESSIONS_LOST.labels(record.model, "queue full").inc()
         log.info("allocator_recovered", workers=len(self._fleet.handles))
+
+    def _settle(self, records: Mapping[str, SessionRecord]) -> None:
+        words = [status for status in self._fleet.statuses.values() if status.model in self._pools]
+        settle(self._pools, words, records)
+        for status in words:
+            for held in status.sessions:
+                self._grants.pop(held.session_id, None)  # it may be that of the other one
+        for status in words:
+            self._heard(self._pools[status.model], status)
 
     # --- small things -----------------------------------------------------------------------------------------------
 
@@ -354,8 +441,9 @@ class Allocator:
         self._asked_at.pop(session_id, None)
         self._promises.drop(session_id)
         self._moving.pop(session_id, None)
+        self._moved_at.pop(session_id, None)
         pool.cancel(session_id)
-        pool.release(session_id, time.time())
+        pool.release(session_id, self._clock.now())
         self._kick.set()
 
     async def _end(self, tenant: str, session_id: str, reason: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from cluster.clips import Segment
 from cluster.records import Grant, Place, Ticket
@@ -37,24 +37,27 @@ class WorkerState(StrEnum):
 class HeldSession(BaseModel):
     """A session in a worker's slot."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, revalidate_instances="always")  # a pickle is not looked at
 
     session_id: str
     tenant: str
-    epoch: int
+    epoch: int = Field(ge=0)
+    stranded: bool = False
+    """Whether it was offloaded and there is no room to bring it back: it shall be moved."""
 
 
 class WorkerStatus(BaseModel):
     """A worker's own word on itself; `seq` grows with every change."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, revalidate_instances="always")
 
     name: str
     model: str
     state: WorkerState
-    capacity: int
+    capacity: int = Field(ge=0)
+    """Sessions that it may hold now: as many as it has slots, or less, if its device could not keep them in time."""
     sessions: tuple[HeldSession, ...]
-    seq: int
+    seq: int = Field(ge=0)
     pid: int = 0
     metrics_port: int = 0
     failure: str = ""
@@ -67,7 +70,7 @@ class WorkerStatus(BaseModel):
     """Of its process, that are not closed."""
     session_tasks: int = 0
     """Tasks of sessions that run in its process."""
-    leave_by: float | None = None
+    leave_by: FiniteFloat | None = None
     """Unix seconds from which on the sessions of a draining worker are moved; None: they end by themselves."""
 
 
@@ -83,7 +86,7 @@ class WorkerApi(Protocol):
         ...
 
     async def reserve(self, grant: Grant) -> int:
-        """Open the session: the `seq` that knows of it. Raises Conflict when no slot is free or the worker drains."""
+        """Open the session: the `seq` that knows of it. Raises NoRoom, and Conflict when the worker takes nothing."""
         ...
 
     async def drain(self, leave_by: float | None) -> None:

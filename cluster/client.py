@@ -82,6 +82,7 @@ class ClusterClient:
     async def close(self) -> None:
         """Close the connection to Redis."""
         await self._watch.close()
+        await self._views.close()
         await self._redis.aclose()
 
     # --- keys -------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -126,7 +127,7 @@ class Dialogue:
             self._inboxes[connection.id] = Inbox(
                 files=self._dispatch.files,
                 fetch=self._attachments.fetch,
-                dispatch=lambda command, files: self._turn(connection, command, files),
+                dispatch=lambda command, files, since: self._command(connection, command, files, since),
                 refuse=lambda command, reason: self._refuse(connection, command, reason),
                 limit=self._limits.max_waiting_commands,
                 tasks=self._tasks,
@@ -152,8 +153,16 @@ class Dialogue:
                 self._terminate()
         self._say(connection, self._dispatch.refuse(command, reason, refused.code))
 
+    def _command(self, connection: Connection, command: Command, files: Files, since: float) -> None:
+        if self._over():  # it may have waited while another one ended the session
+            return
+        self._turn(connection, command, files)
+        took = metrics.COMMAND.labels(self._grant.model)
+        clock = asyncio.get_running_loop()
+        self._outbox.put(lambda: took.observe(clock.time() - since), 0)  # when all that it caused has been said
+
     def _turn(self, connection: Connection, message: ClientMessage, files: Files | None = None) -> None:
-        if self._over():  # a command may have waited while another one ended the session
+        if self._over():
             return
         turn = self._dispatch(message, files)
         asked = self._changed() if turn.changed else 0

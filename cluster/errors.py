@@ -8,7 +8,8 @@ ClusterError
 ├── InvalidOffer           invalid_offer: the SDP cannot be answered
 ├── NotReady               not_ready: no worker holds the session yet
 ├── Conflict               conflict: the session's state forbids the call
-│   └── ConnectionTaken    connection_taken: a viewer asks for a connection that a director has
+│   ├── ConnectionTaken    connection_taken: a viewer asks for a connection that a director has
+│   └── NoRoom             no_room: a worker could not keep another session in time
 ├── UploadRefused          upload_refused: the bytes are not what their slot was made for
 │   ├── UploadTooLarge     upload_too_large
 │   ├── SizeMismatch       size_mismatch: more or fewer bytes than announced
@@ -82,6 +83,12 @@ class ConnectionTaken(Conflict):
     """A director has the connection; a viewer must use another id."""
 
     code = "connection_taken"
+
+
+class NoRoom(Conflict):
+    """The worker has no slot, or its device could not keep another session in time. Said to the allocator."""
+
+    code = "no_room"
 
 
 class UploadRefused(ClusterError):

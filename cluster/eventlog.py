@@ -221,6 +221,9 @@ class _Stream:
     def restore(self, state: bytes) -> None:
         self._stream.restore(state)
 
+    def restoring(self, state: bytes) -> Iterator[None]:
+        return self._stream.restoring(state)
+
     def close(self) -> None:
         self._stream.close()
 

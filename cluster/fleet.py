@@ -14,10 +14,12 @@ from typing import Protocol
 
 import structlog
 
+from cluster import metrics
 from cluster.api import WorkerApi, WorkerGone, WorkerState, WorkerStatus
 from cluster.policy import START_S, Pool
 from cluster.settings import PoolSettings, Settings
 from cluster.tasks import Tasks
+from cluster.words import NoWord, word_of
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +50,8 @@ class Backend(Protocol):
 
 
 class Fleet:
-    """Handles and last words of all workers. `heard` is called with each new word, `lost` once per death."""
+    """Handles and last words of all workers. `heard` is called with each new word, `lost` once per death; `now` is the
+    pools' clock."""
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class Fleet:
         tasks: Tasks,
         heard: Callable[[Pool, WorkerStatus], None],
         lost: Callable[[Pool, str], None],
+        now: Callable[[], float],
     ) -> None:
         self._cluster = settings.cluster
         self._heartbeat_s = settings.limits.heartbeat_s
@@ -64,6 +68,7 @@ class Fleet:
         self._tasks = tasks
         self._heard = heard
         self._lost = lost
+        self._now = now
         self._spawned_at: dict[str, float] = {}
         self._pause_s: dict[str, float] = {}
         self._paused_until: dict[str, float] = {}
@@ -77,7 +82,7 @@ class Fleet:
         if time.monotonic() >= self._paused_until.get(model, 0.0):
             for _ in range(pool.to_spawn()):
                 await self._spawn(pool)
-        for name in pool.to_drain(time.time()):
+        for name in pool.to_drain(self._now()):
             self.drain(pool, name, None)
 
     async def names(self) -> list[str]:
@@ -94,7 +99,7 @@ class Fleet:
         self._count += 1
         prefix = worker_prefix(self._cluster, pool.settings.model)
         name = f"{prefix}{int(time.time() * 1000):x}-{self._count}"
-        pool.spawned(name, time.time())
+        pool.spawned(name, self._now())
         self._spawned_at[name] = time.monotonic()
         self._adopt(pool, name, await self._backend.spawn(name, pool.settings))
         log.info("worker_spawned", worker_id=name)
@@ -106,20 +111,21 @@ class Fleet:
         self._tasks.start(self._drain(name, leave_by))
 
     async def _drain(self, name: str, leave_by: float | None) -> None:
-        with suppress(WorkerGone):  # its watch says so
+        with suppress(KeyError, WorkerGone):  # its watch says so
             await self.handles[name].drain(leave_by)
 
     async def _take_up(self, pool: Pool, name: str) -> None:
         try:
             handle = await self._backend.get(name)
             async with asyncio.timeout(MISSED_PINGS * self._heartbeat_s):
-                status = await handle.watch(-1, 0)
+                status = await word_of(name, pool.settings.model, handle.watch(-1, 0))
         except WorkerGone:
             return
-        except TimeoutError:
+        except (TimeoutError, NoWord) as failure:
+            log.error("worker_is_of_no_use", worker_id=name, reason=str(failure) or "no answer")
             await self._backend.kill(name)
             return
-        pool.spawned(name, time.time())
+        pool.spawned(name, self._now())
         for held in status.sessions:
             pool.hold(name, held.session_id, held.tenant)
         self._hear(pool, status)
@@ -134,12 +140,16 @@ class Fleet:
         seq = -1
         try:
             while True:
-                status = await handle.watch(seq, WATCH_S)
+                status = await word_of(name, pool.settings.model, handle.watch(seq, WATCH_S))
                 if status.seq != seq:
                     seq = status.seq
                     self._hear(pool, status)
         except WorkerGone:
-            self.forget(pool, name)
+            pass
+        except NoWord as failure:
+            log.error("worker_is_of_no_use", worker_id=name, reason=str(failure))
+            await self._backend.kill(name)
+        self.forget(pool, name)
 
     def _hear(self, pool: Pool, status: WorkerStatus) -> None:
         name, model = status.name, pool.settings.model
@@ -147,6 +157,7 @@ class Fleet:
         if status.failure:
             pause = self._pause_s[model] = min(2 * self._pause_s.get(model, FIRST_PAUSE_S / 2), LONGEST_PAUSE_S)
             self._paused_until[model] = time.monotonic() + pause
+            metrics.LOAD_FAILURES.labels(model).inc()
             log.error("worker_failed_to_load", worker_id=name, failure=status.failure, next_try_in_s=pause)
             self._tasks.start(self._backend.kill(name))
             return
@@ -161,7 +172,7 @@ class Fleet:
 
     def _has_its_place(self, pool: Pool, name: str) -> None:
         """Its first word: Ray had a GPU for it, perhaps after a while in which it waited for one."""
-        pool.started(name, time.time())
+        pool.started(name, self._now())
         if name in self._spawned_at:
             self._spawned_at[name] = max(self._spawned_at[name], time.monotonic() - START_S)
 

@@ -34,7 +34,7 @@ class Inbox:
 
     `files` tells which uploads a command needs, `fetch` gets them, `judge` tells why it may not pass (None: it may; no
     judge: all may), `dispatch` and `refuse` are what becomes of a command: exactly one of them, unless the inbox is
-    closed first.
+    closed first. Times are of the loop's clock; `dispatch` is told when the command came.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Inbox:
         *,
         files: Callable[[Command], Sequence[str]],
         fetch: Callable[[Sequence[str], float], Awaitable[Files]],
-        dispatch: Callable[[Command, Files], None],
+        dispatch: Callable[[Command, Files, float], None],
         refuse: Callable[[Command, CommandRefused], None],
         limit: int,
         tasks: Tasks,
@@ -63,7 +63,7 @@ class Inbox:
         """Take a command; refuses it with `too_many_commands` when `limit` wait already."""
         files = self._files(command)
         if self._running is None and self._judge is None and not files:
-            self._dispatch(command, {})
+            self._dispatch(command, {}, asyncio.get_running_loop().time())
         elif len(self._waiting) >= self._limit:
             self._refuse(command, TooManyCommands(f"{self._limit} commands wait already"))
         else:
@@ -108,7 +108,7 @@ class Inbox:
         if self._closed:  # redis-py can lose a cancellation
             return
         if refused is None:
-            self._dispatch(waiting.command, files)
+            self._dispatch(waiting.command, files, waiting.since)
         else:
             self._refuse(waiting.command, refused)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from cluster.api import WorkerGone, WorkerStatus
 from cluster.fleet import Fleet
 from cluster.integrity import Entry, Facts, Key, parts
 from cluster.policy import Pool
 from cluster.store import Store, text
+from cluster.words import NoWord, word_of
 from wire.http import SessionState
 
 BATCH = 500
@@ -21,8 +23,9 @@ async def facts(cluster: str, store: Store, pools: Iterable[Pool], fleet: Fleet,
     names = frozenset(await fleet.names())
     expires = await _keys(store, cluster)
     records = await _records(store, cluster, expires)
-    words = await asyncio.gather(*(_word(fleet, name, patience_s) for name in list(fleet.handles)))
     pools = list(pools)
+    names_of = {name: pool.settings.model for pool in pools for name in pool.workers if name in fleet.handles}
+    words = await asyncio.gather(*(_word(fleet, name, model, patience_s) for name, model in names_of.items()))
     return Facts(
         workers={status.name: status for status in words if isinstance(status, WorkerStatus)},
         silent=frozenset(name for name in words if isinstance(name, str)),
@@ -37,14 +40,14 @@ async def facts(cluster: str, store: Store, pools: Iterable[Pool], fleet: Fleet,
     )
 
 
-async def _word(fleet: Fleet, name: str, patience_s: float) -> WorkerStatus | str | None:
+async def _word(fleet: Fleet, name: str, model: str, patience_s: float) -> WorkerStatus | str | None:
     """A worker's word; its name if it says nothing, None if it has ended."""
     try:
         async with asyncio.timeout(patience_s):
-            return await fleet.handles[name].watch(-1, 0)
-    except TimeoutError:
+            return await word_of(name, model, fleet.handles[name].watch(-1, 0))
+    except (TimeoutError, NoWord):
         return name
-    except WorkerGone:
+    except (KeyError, WorkerGone):
         return None
 
 
@@ -72,9 +75,10 @@ async def _records(store: Store, cluster: str, keys: Iterable[str]) -> dict[Key,
             found = await pipe.execute()
         for key, fields in zip(batch, found, strict=True):
             if all(field is not None for field in fields):
-                state, epoch, worker = map(text, fields)
                 tenant, _, session_id = parts(key)
-                records[tenant, session_id] = Entry(SessionState(state), int(epoch), worker)
+                with suppress(ValueError):  # what cannot be read is none
+                    state, epoch, worker = map(text, fields)
+                    records[tenant, session_id] = Entry(SessionState(state), int(epoch), worker)
     return records
 
 

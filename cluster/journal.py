@@ -12,13 +12,15 @@ from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import structlog
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 from redis.exceptions import RedisError
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential, wait_random
 
 from cluster import metrics
+from cluster.clock import SteadyClock
 from cluster.records import Grant, SessionRecord
 from cluster.store import RecordLost, Store
+from models.snapshots import not_taken_up
 from wire.http import SessionState
 
 log = structlog.get_logger(__name__)
@@ -41,8 +43,11 @@ class Snapshot(BaseModel):
 
     @classmethod
     def of(cls, data: bytes, stream: bytes) -> Self:
-        """From the parts that the store keeps. Raises ValueError: damaged, or of another version."""
-        whole = cls.model_validate_json(data)
+        """From the parts that the store keeps. Raises OtherVersion, and ValueError for a damaged one."""
+        try:
+            whole = cls.model_validate_json(data)
+        except ValidationError as error:
+            raise not_taken_up(error, "a snapshot") from None
         return whole.model_copy(update={"stream": stream}) if stream else whole
 
     def data(self) -> bytes:
@@ -58,6 +63,7 @@ class Journal:
         self._grant = grant
         self._fenced = fenced
         self._record = grant.record
+        self._clock = SteadyClock()
         self._fields: dict[str, Any] = {}
         self._snapshot: Callable[[], Snapshot] | None = None
         self._data = b""
@@ -128,7 +134,7 @@ class Journal:
         try:
             return await self._write_fields() and await self._write_snapshot()
         except RecordLost:
-            if time.time() > self._grant.deadline:
+            if self._clock.now() > self._grant.deadline:
                 return False
             await self._enter_again()
             return await self._write_fields() and await self._write_snapshot()

@@ -27,6 +27,8 @@ from wire.http import SESSION_DURATION_MAX_S
 
 GRACE_S = 86_400
 """How long a replaced secret goes on by default."""
+SECRET_S = 1.0
+"""How long the secret of tokens that Redis holds is used again; every request needs it."""
 
 # At most two secrets are good at a time. KEYS: the key, the new digest's.
 # ARGV: prefix of digests, new digest, key id, grace, now.
@@ -94,6 +96,7 @@ class KeyRing:
         self._redis = redis
         self._prefix = settings.cluster
         self._secret = settings.jwt_secret
+        self._made, self._made_until = "", 0.0
         self._static = {
             (digest := _digest(key.get_secret_value())): ApiKey(f"key_{digest[:16]}", "from the environment", 0)
             for key in settings.api_keys
@@ -175,9 +178,12 @@ class KeyRing:
         """The secret that signs tokens: of the settings, else one made once for the whole cluster."""
         if self._secret is not None:
             return self._secret.get_secret_value()
-        name = f"{self._prefix}:jwt_secret"
-        await self._redis.set(name, secrets.token_urlsafe(48), nx=True)
-        return text(await self._redis.get(name) or "")
+        if time.monotonic() >= self._made_until:
+            name = f"{self._prefix}:jwt_secret"
+            await self._redis.set(name, secrets.token_urlsafe(48), nx=True)
+            self._made = text(await self._redis.get(name) or "")
+            self._made_until = time.monotonic() + SECRET_S
+        return self._made
 
     async def _read(self, key_id: str) -> ApiKey | None:
         names = ["name", "created_at", "limits", "rotated_at"]

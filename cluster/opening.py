@@ -115,6 +115,8 @@ class Opening:
         try:
             place = await self._allocator.acquire(Ticket.of(record))
             admitted = True
+            if place is not None:
+                return record, place
         finally:
             if not admitted:
                 await self._store.end(record.tenant, record.session_id, otherwise, "not admitted")

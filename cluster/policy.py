@@ -145,7 +145,7 @@ class Pool:
             for since, held in holds
         ]
         loading, loading_each = self._loading(now)
-        per = self.settings.sessions_per_worker
+        per = self._fit[1] / self._fit[0]
         room = Room(self._places_left() * per, self._mean_load_s)
         return Forecast(self._lengths, self.free, running, running_each, loading, loading_each * per, room)
 
@@ -247,6 +247,11 @@ class Pool:
         self.workers[name].others = others
         self._crew.update(self.workers[name])
 
+    def fits(self, name: str, sessions: int) -> None:
+        """A worker says how many sessions it may hold: by its device perhaps less than the settings allow."""
+        self.workers[name].capacity = min(sessions, self.settings.sessions_per_worker)
+        self._crew.update(self.workers[name])
+
     def gone(self, name: str) -> list[str]:
         """A worker is no more; the ids of the sessions it held."""
         worker = self.workers.get(name)
@@ -259,9 +264,14 @@ class Pool:
     def wanted(self) -> int:
         """How many workers to have now."""
         sessions = len(self.waiting) + self._crew.sum.held
-        return min(
-            self.settings.max_workers, -(-sessions // self.settings.sessions_per_worker) + self.settings.min_warm
-        )
+        workers, fit = self._fit
+        return min(self.settings.max_workers, -(-sessions * workers // fit) + self.settings.min_warm)
+
+    @property
+    def _fit(self) -> tuple[int, int]:
+        """So many workers hold so many sessions: those that are ready, by their own words; else by the settings."""
+        tally = self._crew.sum
+        return (tally.ready, tally.fit) if tally.fit else (1, self.settings.sessions_per_worker)
 
     def to_spawn(self) -> int:
         """How many workers are missing."""
@@ -277,7 +287,8 @@ class Pool:
         assert len(held) == len(self._held), "a session on two workers"
         assert all(self._held[sid].worker == name for sid, name in held), "a session on another worker"
         assert not self._held.keys() & self.waiting.keys(), "a session both held and waiting"
-        assert all(len(w.sessions) <= w.capacity for w in self.workers.values()), "a worker over its capacity"
+        slots = self.settings.sessions_per_worker
+        assert all(len(w.sessions) <= slots for w in self.workers.values()), "a worker with more sessions than slots"
         self._crew.check_integrity()
         self._queue.check_integrity(Counter(each.tenant for each in self._held.values()))
 

@@ -4,7 +4,7 @@ whichever gateways, are both given the last place.
     <cluster>:<tenant>:created    sorted set of session ids by the time of their creation, in ms; expires
 
 Creations are counted in the `WINDOW_S` seconds before each: of any such time never more than the limit are let
-through. What is refused is not counted.
+through. What is refused is not counted, nor what came in a time that Redis' clock has not reached: it was set back.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ local function refused(quota, open, created, record_of, now)
   end
   if quota.created then
     redis.call('ZREMRANGEBYSCORE', created, '-inf', now - quota.window)
+    redis.call('ZREMRANGEBYSCORE', created, '(' .. now, '+inf')
     local count = redis.call('ZCARD', created)
     if count >= quota.created then
       local at = count - quota.created

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
+from cluster import metrics
 from cluster.archive import Archive
 from cluster.clips import RecordingIndex, Segment
 from cluster.errors import ClipGone
@@ -58,6 +59,8 @@ class Recordings:
         self._archive = Archive(redis, storage, settings)
         self._idle = idle
         self._folder = None if settings.recording.keep == "off" else _Folder(settings)
+        if self._folder is not None:
+            metrics.watch_disk("recordings", self._folder.path)
         self._recorders: dict[Key, Recorder] = {}
         self._announcing = Tasks("archive")
         self._archiving = Tasks("archive")

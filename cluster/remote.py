@@ -16,7 +16,7 @@ from typing import Any, cast
 import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
 from ray.util import list_named_actors
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cluster import logs, metrics
@@ -34,6 +34,8 @@ ALLOCATOR_PATIENCE_S = 10.0
 """Ray restarts a dead allocator in about two seconds; no client asks twice for a session by itself."""
 RETRY_EVERY_S = 0.1
 GCS_PATIENCE_S = 10.0
+REDIS_CONNECTIONS = 256
+"""Of one process. Who finds all in use waits for one: redis-py's own pool refuses the 101st request instead."""
 OBJECT_STORE_BYTES = 80 * 2**20
 """Nothing of ours goes through Ray's object store; this is about the least it takes."""
 
@@ -51,6 +53,7 @@ def start_ray() -> bool:
         ray.init(namespace=NAMESPACE, log_to_driver=False)
         return False
     ray.init(
+        address="local",  # not the one that somebody else has started on this machine
         namespace=NAMESPACE,
         include_dashboard=False,
         num_cpus=os.cpu_count(),
@@ -114,7 +117,7 @@ class _RayWorker(Worker):
 
     def __init__(self, name: str, pool: PoolSettings, settings: Settings, redis_url: str) -> None:
         logs.configure(settings.log_level, worker_id=name)
-        store = Store(Redis.from_url(redis_url), settings)
+        store = Store(open_redis(redis_url), settings)
         super().__init__(name, pool, settings, store, exit_process=lambda: os._exit(0), node=_node())
 
 
@@ -123,7 +126,7 @@ class _RayAllocator(Allocator):
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         logs.configure(settings.log_level)
-        store = Store(Redis.from_url(redis_url), settings)
+        store = Store(open_redis(redis_url), settings)
         super().__init__(settings, store, RayBackend(settings, redis_url), crash=lambda: os._exit(1))
         metrics.serve(settings.metrics_port)
 
@@ -133,9 +136,10 @@ class _RayAllocator(Allocator):
 
 
 _remote = cast(Any, ray.remote)  # its overloads do not know classes that inherit their methods
-RedisActor = _remote(num_cpus=0, max_restarts=0)(_RedisHolder)
+# A part of a CPU keeps them off nodes that offer none, as those of GPUs should: what runs there leaves with its node.
+RedisActor = _remote(num_cpus=0.1, max_restarts=0)(_RedisHolder)
 WorkerActor = _remote(num_cpus=0, max_restarts=0, max_concurrency=256)(_RayWorker)
-AllocatorActor = _remote(num_cpus=0, max_restarts=-1, max_task_retries=0, max_concurrency=2000)(_RayAllocator)
+AllocatorActor = _remote(num_cpus=0.1, max_restarts=-1, max_task_retries=0, max_concurrency=2000)(_RayAllocator)
 
 
 class RayBackend:
@@ -148,7 +152,12 @@ class RayBackend:
     async def spawn(self, name: str, pool: PoolSettings) -> WorkerApi:
         """An actor that waits for a GPU is the autoscaler's demand signal, so this never fails for lack of one."""
         options = WorkerActor.options(
-            name=name, namespace=NAMESPACE, lifetime="detached", num_gpus=pool.num_gpus, get_if_exists=True
+            name=name,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            num_gpus=pool.num_gpus,
+            resources=pool.resources,
+            get_if_exists=True,
         )
         actor = options.remote(name, pool, self._settings, self._redis_url)
         return cast(WorkerApi, Proxy(actor, WorkerGone))
@@ -217,6 +226,12 @@ async def redis_url(settings: Settings) -> str:
     return str(url)
 
 
+def open_redis(url: str) -> Redis:
+    """A client of a process that may have thousands of requests at a time."""
+    pool = BlockingConnectionPool.from_url(url, max_connections=REDIS_CONNECTIONS, timeout=None)
+    return Redis.from_pool(pool)
+
+
 def allocator_name(settings: Settings) -> str:
     """Name of the allocator's actor."""
     return f"{settings.cluster}:allocator"
@@ -234,7 +249,7 @@ async def connect(settings: Settings) -> tuple[Redis, AllocatorApi, Handles]:
         await _replaced(
             Proxy(actor, Unavailable, name=name), partial(options.remote, settings, url), settings.generation
         )
-    return Redis.from_url(url), cast(AllocatorApi, allocator), Handles()
+    return open_redis(url), cast(AllocatorApi, allocator), Handles()
 
 
 async def _replaced(allocator: Proxy, start: Callable[[], Any], generation: int) -> None:

@@ -11,7 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from redis.asyncio import Redis
 
 from cluster.errors import Conflict, NotFound, QuotaExceeded
@@ -20,6 +21,8 @@ from cluster.records import SessionRecord
 from cluster.settings import Settings
 from cluster.store import Store, text
 from wire.http import SavedSnapshot
+
+log = structlog.get_logger(__name__)
 
 Log = Callable[[], Awaitable[bytes | None]]
 """Gets a session's log (`models.events`); None where no worker has it."""
@@ -59,7 +62,7 @@ class SavedSnapshots:
         """Keep a session's newest snapshot, and the log that led there if there is one to be had.
 
         Raises:
-            Conflict: the session has none: nobody has directed it yet, or it is closed.
+            Conflict: the session has none: nobody has directed it yet, or it is closed; or it cannot be read.
             QuotaExceeded: the account keeps as many as it may.
         """
         parts = await self._store.load_snapshot(session.tenant, session.session_id)
@@ -78,7 +81,10 @@ class SavedSnapshots:
             grants=tuple(grants),
             events=events is not None,
         )
-        data = Snapshot.of(*parts).model_dump_json().encode()
+        try:
+            data = Snapshot.of(*parts).model_dump_json().encode()
+        except ValueError:
+            raise Conflict("the session's state cannot be read") from None
         await self._write(record, {"data": data} | ({} if events is None else {"events": events}))
         return record
 
@@ -135,7 +141,11 @@ class SavedSnapshots:
 
     async def _record(self, snapshot_id: str) -> SavedRecord | None:
         record = await self._redis.hget(self._key(snapshot_id), "record")
-        return None if record is None else SavedRecord.model_validate_json(record)
+        try:
+            return None if record is None else SavedRecord.model_validate_json(record)
+        except ValidationError:
+            log.error("record_unreadable", snapshot_id=snapshot_id)
+            return None
 
     def _key(self, snapshot_id: str) -> str:
         return f"{self._cluster}:saved:{snapshot_id}"

@@ -23,15 +23,18 @@ from cluster.dialogue import Dialogue
 from cluster.errors import NotFound
 from cluster.eventlog import EventLog, opened
 from cluster.journal import Journal, Snapshot
+from cluster.load import Load
 from cluster.media.connection import Connection
 from cluster.media.output import AudioOutput, VideoOutput
 from cluster.media.recorder import Recorder
+from cluster.meters import OutputMeter
 from cluster.moderation.contents import contents_of
 from cluster.moderation.gate import Gate
 from cluster.moderation.screen import Screen
 from cluster.publishers import Publishers
 from cluster.records import Grant, Move
 from cluster.scheduler import Scheduler
+from cluster.seat import Seat
 from cluster.settings import PoolSettings, Settings
 from cluster.store import Store
 from cluster.tasks import Tasks
@@ -47,6 +50,11 @@ log = structlog.get_logger(__name__)
 FENCED = "moved to another worker"
 MODERATED = "moderation"
 UNMODERATED = "moderation unavailable"
+UNUSABLE = "snapshot unusable"
+OTHER_VERSION = "snapshot of another version"
+UNOPENED = "could not be opened"
+OUR_FAULT = ("generation failed", UNUSABLE, UNOPENED)
+"""Reasons for which a session is lost, and not over."""
 
 
 class Session:
@@ -57,7 +65,7 @@ class Session:
         grant: Grant,
         pool: PoolSettings,
         model: Model,
-        stream: Stream,
+        open_stream: Callable[[], Stream],
         *,
         store: Store,
         settings: Settings,
@@ -65,6 +73,7 @@ class Session:
         recorder: Recorder | None,
         gate: Gate | None,
         arbiter: Arbiter,
+        load: Load,
         executor: Any,
         ended: Callable[[Session, str], None],
         broken: Callable[[DeviceLost], None],
@@ -85,12 +94,13 @@ class Session:
         self._video, self._audio = self._outputs()
         self._events = EventLog(self._media_s, None if recorder is None else recorder.note)
         self._director = self._events.director(model.director())
-        self._stream = self._events.stream(stream)
+        observed = self._events.stream
+        self._seat = Seat(grant.model, lambda: observed(open_stream()), load=load, arbiter=arbiter, executor=executor)
         self._run = self._director.run
         self._screen = None if gate is None else Screen(gate, grant)
         if recorder is not None:
             self._video[model.spec.main_video.name].record(recorder)
-        self._meters = {name: metrics.OutputMeter(grant.model) for name in self._video}
+        self._meters = {name: OutputMeter(grant.model) for name in self._video}
         self.connections = Connections(grant, settings.limits, self._connection)
         self._publishers = Publishers(model.spec.tracks)
         self._grace: asyncio.TimerHandle | None = None
@@ -115,14 +125,14 @@ class Session:
         self._scheduler = Scheduler(
             model.spec,
             self._director,
-            self._stream,
+            self._seat,
             video=self._video,
             audio=self._audio,
             inputs=self._publishers.take,
             broadcast=self._dialogue.broadcast,
             completed=self._chunk_completed,
-            arbiter=arbiter,
-            executor=executor,
+            due=self._due,
+            offload_after_s=settings.limits.offload_after_s if pool.sessions_per_worker > 1 else None,
         )
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -132,7 +142,8 @@ class Session:
 
         Raises:
             RedisError: Redis does not answer.
-            ValueError: a bad snapshot.
+            OtherVersion: the snapshot is good for another version of the worker.
+            ValueError: it is good for none.
             CommandRefused: what the snapshot holds is not allowed, or cannot be moderated now.
         """
         parts = await self._store.load_snapshot(self.grant.tenant, self.grant.session_id)
@@ -154,7 +165,7 @@ class Session:
         limits = self._settings.limits
         grace = limits.connect_grace_s if parts is None else limits.reconnect_grace_s
         self._await_client(grace, SessionState.CLOSED if parts is None else SessionState.INACTIVE)
-        left = max(0.0, self.grant.deadline - time.time())
+        left = max(0.0, min(self.grant.deadline - time.time(), self.grant.record.max_duration_s))
         self._deadline = loop.call_later(left, self.end, "maximum duration reached")
         self._log.info("session_opened", restored=parts is not None)
 
@@ -167,7 +178,7 @@ class Session:
         self._scheduler.finish()
         await asyncio.wait([self._generating])
         if self._ending is None and self._stream_state:
-            self._stream_state = await self._scheduler.export()
+            self._stream_state = await self._seat.export()
         if self._ending is None:
             self._journal.note(worker="")
             self._journal.keep(self._snapshot)
@@ -212,9 +223,11 @@ class Session:
         await self._tasks.close()
         outputs: list[VideoOutput | AudioOutput] = [*self._video.values(), *self._audio.values()]
         await asyncio.gather(*(output.close() for output in outputs))
-        self._stream.close()
+        self._seat.close()
         self._log.info("session_ended", reason=_label(reason), state=state.value)
         metrics.SESSIONS_ENDED.labels(self.grant.model, _label(reason)).inc()
+        if reason in OUR_FAULT:
+            metrics.SESSIONS_LOST.labels(self.grant.model, reason).inc()
         if reason != FENCED and state is SessionState.CLOSED:
             await self._attachments.drop()
         self._ended(self, reason)
@@ -278,6 +291,29 @@ class Session:
         """See `Dialogue.message`."""
         self._dialogue.message(connection, message)
 
+    # --- the device -------------------------------------------------------------------------------------------------
+
+    @property
+    def offloaded(self) -> bool:
+        """Whether it rests, and nothing of it is on the device."""
+        return self._seat.offloaded
+
+    @property
+    def stranded(self) -> bool:
+        """Whether it rests no more, and there is no room for it on the device: it is to be moved."""
+        return self._seat.stranded
+
+    def look_for_room(self) -> None:
+        """There may be some now."""
+        if self._seat.stranded and self._seat.room:
+            self._scheduler.wake()
+
+    def _due(self) -> bool:
+        """Whether the director has something to generate. A copy is asked: to ask is to cross the boundary."""
+        copy = self._model.director()
+        copy.restore(self._director.snapshot())
+        return copy.begin_chunk() is not None
+
     # --- chunks and snapshots ---------------------------------------------------------------------------------------
 
     def _director_changed(self) -> int:
@@ -291,23 +327,24 @@ class Session:
         self._stream_state = state
         self._journal.keep(self._snapshot)
         for name, output in self._video.items():
-            stats = output.stats
-            self._meters[name].observe({codec.value: n for codec, n in stats.encoded.items()}, stats.viewer_drops)
+            self._meters[name].observe(output.stats)
 
     def _snapshot(self) -> Snapshot:
         return Snapshot(model=self.grant.model, director=self._director.snapshot(), stream=self._stream_state)
 
     async def _restore(self, snapshot: Snapshot) -> None:
+        if snapshot.model != self.grant.model:
+            raise ValueError(f"a snapshot of {snapshot.model}, not of {self.grant.model}")
         self._director.restore(snapshot.director)
         if self._screen is not None:
-            kept = await asyncio.to_thread(self._stream.contents, snapshot.stream) if snapshot.stream else ()
+            kept = await asyncio.to_thread(self._seat.stream.contents, snapshot.stream) if snapshot.stream else ()
             refused = await self._screen.check(contents_of([*self._director.contents(), *kept]), None)
             if refused is not None:
                 raise refused
         self._run = self._director.run
         self._stream_state = snapshot.stream
         if snapshot.stream:
-            await self._scheduler.restore(snapshot.stream)
+            await self._seat.restore(snapshot.stream)
 
     def events(self) -> bytes:
         """The log so far, of this worker (`models.events`)."""
@@ -348,7 +385,9 @@ def _label(reason: str) -> str:
         "generation failed",
         MODERATED,
         UNMODERATED,
-        "snapshot unusable",
+        UNUSABLE,
+        OTHER_VERSION,
+        UNOPENED,
         "worker shut down",
         FENCED,
     )

@@ -42,14 +42,25 @@ class PoolSettings(_Group):
     """Options of the preset that shall differ from it, such as `weights`; each model has its own."""
     num_gpus: float = 0
     """GPUs of one worker; 0 runs the model on the CPU."""
+    resources: dict[str, float] = {}
+    """Custom resources of Ray that one worker takes: it is placed on nodes that offer them, and on no others."""
     min_warm: int = Field(default=0, ge=0)
     """Workers kept loaded beyond those that hold a session."""
     idle_s: float = Field(default=60.0, ge=0)
     """A worker is let go once it was not wanted for so long; about what loading takes is a good measure."""
     max_workers: int = Field(default=1, ge=1)
     sessions_per_worker: int = Field(default=1, ge=1)
+    """Sessions that a worker holds at most; of those that do not rest no more than its device keeps in time."""
+    max_load: float = Field(default=0.9, gt=0, lt=1)
+    """Share of a worker's device that the chunks of several sessions may take, by what they were measured to."""
     max_queue: int | None = Field(default=None, ge=0)
     """Waiting sessions of this model; None leaves `LLC_LIMITS__MAX_QUEUE`."""
+
+    @model_validator(mode="after")
+    def _has_room_for_what_is_warm(self) -> Self:
+        if self.min_warm > self.max_workers:
+            raise ValueError(f"min_warm is {self.min_warm}, and max_workers {self.max_workers}")
+        return self
 
     @property
     def device(self) -> str:
@@ -65,6 +76,12 @@ class MediaSettings(_Group):
     min_bitrate: int = Field(default=600_000, ge=50_000)
     ping_timeout_s: float = Field(default=20.0, gt=0)
     """A connection silent for this long is dropped; clients ping every 5 or 10 s."""
+
+    @model_validator(mode="after")
+    def _least_and_most(self) -> Self:
+        if self.min_bitrate > self.bitrate:
+            raise ValueError(f"min_bitrate is {self.min_bitrate}, and bitrate {self.bitrate}")
+        return self
 
 
 class TurnSettings(_Group):
@@ -192,6 +209,12 @@ class StorageSettings(_Group):
     s3_endpoint: str | None = None
     """URL of the object store; None is Amazon's."""
     s3_region: str | None = None
+
+    @model_validator(mode="after")
+    def _of_a_bucket(self) -> Self:
+        if self.s3_bucket is None and (self.s3_endpoint or self.s3_region):
+            raise ValueError("s3_endpoint and s3_region are those of an s3_bucket, and there is none")
+        return self
 
 
 class UploadSettings(_Group):
@@ -323,8 +346,16 @@ class LimitSettings(_Group):
     """How long a client's call is held for a session that is between two workers."""
     heartbeat_s: float = Field(default=1.0, gt=0)
     """Workers are pinged this often; three misses are a death."""
+    offload_after_s: float = Field(default=30.0, ge=0)
+    """A session that is paused, or that nobody watches, leaves a device that it shares after this long."""
     integrity_s: float = Field(default=30.0, gt=0)
     """How often the allocator compares what it, the registry and the workers say."""
+
+    @model_validator(mode="after")
+    def _no_snapshot_outlives_its_session(self) -> Self:
+        if self.snapshot_ttl_s > self.record_ttl_s:
+            raise ValueError(f"snapshot_ttl_s is {self.snapshot_ttl_s}, and record_ttl_s {self.record_ttl_s}")
+        return self
 
 
 class Settings(BaseSettings):
@@ -377,6 +408,14 @@ class Settings(BaseSettings):
         if unknown:
             raise ValueError(f"no such setting: {', '.join(unknown)}")
         return values
+
+    @field_validator("pools")
+    @classmethod
+    def _one_of_each_model(cls, pools: tuple[PoolSettings, ...]) -> tuple[PoolSettings, ...]:
+        models = [pool.model for pool in pools]
+        if twice := {model for model in models if models.count(model) > 1}:
+            raise ValueError(f"more than one pool of {', '.join(sorted(twice))}: a model has one")
+        return pools
 
     @field_validator("jwt_secret")
     @classmethod

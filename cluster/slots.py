@@ -14,6 +14,7 @@ class Slots:
 
     name: str
     capacity: int
+    """Sessions that it may hold."""
     asked_at: float
     """When it was asked for."""
     started: bool = False
@@ -42,13 +43,18 @@ class Tally(NamedTuple):
     """Sessions on these."""
     leaving: int = 0
     """Workers that drain and still hold sessions."""
+    ready: int = 0
+    """Workers that are loaded and do not drain."""
+    fit: int = 0
+    """Sessions that these hold or could take."""
 
     @classmethod
     def of(cls, worker: Slots) -> Tally:
         """One worker's."""
         if worker.draining:
             return cls(leaving=int(bool(worker.sessions)))
-        return cls(worker.free, 1, len(worker.sessions))
+        held = len(worker.sessions)
+        return cls(worker.free, 1, held, ready=int(worker.ready), fit=(held + worker.free) * worker.ready)
 
 
 class Crew:
@@ -102,7 +108,10 @@ class Crew:
         """Assert that the sums are those of the workers."""
         staying = [worker for worker in self.all.values() if not worker.draining]
         leaving = sum(worker.draining and bool(worker.sessions) for worker in self.all.values())
-        tally = Tally(sum(w.free for w in staying), len(staying), sum(len(w.sessions) for w in staying), leaving)
+        ready = [worker for worker in staying if worker.ready]
+        held = sum(len(worker.sessions) for worker in staying)
+        fit = sum(len(worker.sessions) + worker.free for worker in ready)
+        tally = Tally(sum(w.free for w in staying), len(staying), held, leaving, len(ready), fit)
         assert self._sum == tally, "the sums are not those of the workers"
         fitting = sorted((len(worker.sessions), name) for name, worker in self.all.items() if worker.free)
         assert self._fitting == fitting, "the workers that fit are others"

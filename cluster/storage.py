@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from cluster import metrics
 from cluster.settings import Settings
 
 _KEY = re.compile(r"[\w-]+(/[\w-]+)+", re.ASCII)
@@ -58,6 +59,7 @@ def open_storage(settings: Settings) -> Storage:
 
         return S3Storage(chosen)
     own = Path(tempfile.gettempdir()) / f"{settings.cluster}-files-{os.getuid()}"
+    metrics.watch_disk("storage", chosen.folder or own)
     return FolderStorage(chosen.folder or own)
 
 

@@ -16,8 +16,10 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+import structlog
 from redis.asyncio import Redis
 
+from cluster.errors import Unavailable
 from cluster.quota import LUA, Quota
 from cluster.records import SessionRecord
 from cluster.settings import Settings
@@ -110,7 +112,11 @@ return {'', 0}
 """
 )
 
+log = structlog.get_logger(__name__)
+
 NO_LIMITS = Quota()
+BATCH = 200
+"""Records of one exchange with Redis: they are read without a pause, for some milliseconds."""
 
 
 def text(value: bytes | str) -> str:
@@ -119,7 +125,25 @@ def text(value: bytes | str) -> str:
 
 
 def _record(fields: dict[Any, Any]) -> SessionRecord | None:
-    return SessionRecord.from_redis({text(name): text(value) for name, value in fields.items()}) if fields else None
+    """The record of a hash, None of an empty one. Raises RecordUnreadable."""
+    if not fields:
+        return None
+    try:
+        return SessionRecord.from_redis({text(name): text(value) for name, value in fields.items()})
+    except (KeyError, ValueError) as error:  # no text, a member too few, or one that means nothing
+        raise RecordUnreadable("the session's record cannot be read") from error
+
+
+class RecordUnreadable(Unavailable):
+    """What Redis has for a session is damaged, or written by another version."""
+
+
+def _readable(key: tuple[str, str], fields: dict[Any, Any]) -> SessionRecord | None:
+    try:
+        return _record(fields)
+    except RecordUnreadable as failure:
+        log.error("record_unreadable", session_id=key[1], error=type(failure.__cause__).__name__)
+        return None
 
 
 class RecordLost(Exception):
@@ -162,26 +186,31 @@ class Store:
             raise quota.refusal(text(limit), int(retry_ms))
 
     async def get(self, tenant: str, session_id: str) -> SessionRecord | None:
-        """The record, None if there is none (or it has expired)."""
+        """The record, None if there is none (or it has expired). Raises RecordUnreadable."""
         return _record(await self.redis.hgetall(self._session(tenant, session_id)))
 
     async def get_many(self, keys: Sequence[tuple[str, str]]) -> list[SessionRecord | None]:
-        """The records of pairs of tenant and id, in their order, by one exchange with Redis."""
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for tenant, session_id in keys:
-                pipe.hgetall(self._session(tenant, session_id))
-            return [_record(fields) for fields in await pipe.execute()]
+        """The records of pairs of tenant and id, in their order, some hundred by one exchange with Redis; None for one
+        that is not there or cannot be read."""
+        found: list[SessionRecord | None] = []
+        for start in range(0, len(keys), BATCH):
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for tenant, session_id in keys[start : start + BATCH]:
+                    pipe.hgetall(self._session(tenant, session_id))
+                found += map(_readable, keys[start : start + BATCH], await pipe.execute())
+        return found
 
     async def open_of(self, tenant: str) -> list[SessionRecord]:
         """The tenant's sessions that are not over."""
         ids = sorted(text(name) for name in await self.redis.smembers(self._open(tenant)))
-        return [record for sid in ids if (record := await self._live(tenant, sid)) is not None]
+        return await self._live([(tenant, session_id) for session_id in ids])
 
     async def all_open(self) -> AsyncIterator[SessionRecord]:
-        """Every session of the cluster that is not over."""
-        async for member in self.redis.sscan_iter(f"{self._cluster}:open"):
-            tenant, _, session_id = text(member).rpartition("/")
-            if (record := await self._live(tenant, session_id)) is not None:
+        """Every session of the cluster that is not over, in no order; a record that cannot be read is passed over."""
+        members = [text(member).rpartition("/") async for member in self.redis.sscan_iter(f"{self._cluster}:open")]
+        keys = list(dict.fromkeys((tenant, session_id) for tenant, _, session_id in members))
+        for start in range(0, len(keys), BATCH):
+            for record in await self._live(keys[start : start + BATCH]):
                 yield record
 
     async def grant(self, tenant: str, session_id: str, worker: str, now: float) -> int:
@@ -242,12 +271,14 @@ class Store:
             raise quota.refusal(text(limit), int(retry_ms))
         return True
 
-    async def _live(self, tenant: str, session_id: str) -> SessionRecord | None:
-        record = await self.get(tenant, session_id)
-        if record is None:  # expired: the sets have no expiry of their own
-            await self.redis.srem(self._open(tenant), session_id)
-            await self.redis.srem(f"{self._cluster}:open", f"{tenant}/{session_id}")
-        return record
+    async def _live(self, keys: Sequence[tuple[str, str]]) -> list[SessionRecord]:
+        """The records that are there; what has expired leaves the sets, which have no expiry of their own."""
+        found = await self.get_many(keys)
+        for (tenant, session_id), record in zip(keys, found, strict=True):
+            if record is None and not await self.redis.exists(self._session(tenant, session_id)):
+                await self.redis.srem(self._open(tenant), session_id)
+                await self.redis.srem(f"{self._cluster}:open", f"{tenant}/{session_id}")
+        return [record for record in found if record is not None]
 
     def _entered(self, tenant: str, session_id: str) -> list[str]:
         """Keys of what an open session is entered in."""

@@ -68,15 +68,15 @@ class Waiters:
     def add(self, ticket: Ticket) -> None:
         """A session waits."""
         self._tickets[ticket.session_id] = ticket
-        insort(self._own[ticket.tenant], _own_key(ticket))
-        self._rank(ticket.tenant)
+        own, key = self._own[ticket.tenant], _own_key(ticket)
+        insort(own, key)
+        self._rank(ticket.tenant, bisect_left(own, key))
 
     def discard(self, session_id: str) -> None:
         """The session waits no longer, if it did."""
         if session_id in self._tickets:
             tenant = self._tickets[session_id].tenant
-            self._take_out(session_id)
-            self._rank(tenant)
+            self._rank(tenant, self._take_out(session_id))
 
     def hold(self, session_id: str, tenant: str) -> None:
         """The session has a worker; it waits no longer, if it did."""
@@ -92,19 +92,22 @@ class Waiters:
             del self._held[tenant]
         self._rank(tenant)
 
-    def _take_out(self, session_id: str) -> None:
+    def _take_out(self, session_id: str) -> int:
+        """Where it was among its tenant's."""
         ticket = self._tickets.pop(session_id)
         own = self._own[ticket.tenant]
-        del own[bisect_left(own, _own_key(ticket))]
+        at = bisect_left(own, _own_key(ticket))
+        del own[at]
         self._leave_line(session_id)
+        return at
 
-    def _rank(self, tenant: str) -> None:
-        """Bring the tenant's waiters to their places."""
+    def _rank(self, tenant: str, first: int = 0) -> None:
+        """Bring the tenant's waiters to their places, from the first one on that may have another."""
         own = self._own.get(tenant)
         if not own:
             self._own.pop(tenant, None)
             return
-        for share, (priority, arrival, session_id) in enumerate(own, self._held[tenant]):
+        for share, (priority, arrival, session_id) in enumerate(own[first:], self._held[tenant] + first):
             key = (priority, share, arrival, session_id)
             if self._keys.get(session_id) != key:
                 self._leave_line(session_id)

@@ -17,6 +17,8 @@ from cluster.tasks import Tasks
 from wire.http import Session, SessionState
 
 INTERVAL_S = 0.5
+AT_ONCE = 10
+"""Sessions whose listeners are told in one turn of the loop."""
 OVER = frozenset({SessionState.CLOSED, SessionState.INACTIVE})
 
 Key = tuple[str, str]
@@ -32,20 +34,24 @@ class View:
 
 
 class Watch:
-    """`look` gives the views of those of the followed sessions that exist; it may raise Unavailable."""
+    """`look` gives the views of those of the followed sessions that exist; it is told those of the look before, and may
+    raise Unavailable."""
 
     def __init__(
-        self, look: Callable[[Collection[Key]], Awaitable[Mapping[Key, View]]], interval_s: float = INTERVAL_S
+        self,
+        look: Callable[[Collection[Key], Mapping[Key, View]], Awaitable[Mapping[Key, View]]],
+        interval_s: float = INTERVAL_S,
     ) -> None:
         self._look = look
         self._interval_s = interval_s
+        self._seen: dict[Key, View] = {}
         self._listeners: defaultdict[Key, set[_Listener]] = defaultdict(set)
         self._tasks = Tasks("watch")
         self._task: asyncio.Task[None] | None = None
 
     async def follow(self, key: Key) -> AsyncIterator[View]:
         """Views of a session, the present one first; they end with the session. Raises NotFound, Unavailable."""
-        view = (await self._look([key])).get(key)
+        view = (await self._look([key], {})).get(key)
         if view is None:
             raise NotFound(f"no session {key[1]}")
         return self._views(key, view)
@@ -53,6 +59,7 @@ class Watch:
     async def _views(self, key: Key, first: View) -> AsyncIterator[View]:
         listener = _Listener(first)
         self._listeners[key].add(listener)
+        self._seen.setdefault(key, first)
         self._run()
         try:
             view: View | None = first
@@ -79,12 +86,19 @@ class Watch:
         while self._listeners:
             await asyncio.sleep(self._interval_s)
             try:
-                views = await self._look(list(self._listeners))
+                views = await self._look(list(self._listeners), self._seen)
             except Unavailable:
                 continue  # it will be back; until then nothing is known to have changed
-            for key, listeners in self._listeners.items():
-                for listener in listeners:
-                    listener.tell(views.get(key))
+            self._seen = dict(views)
+            await self._tell(views)
+
+    async def _tell(self, views: Mapping[Key, View]) -> None:
+        """A few at a time: what all of them do with the news would keep requests waiting."""
+        for number, (key, listeners) in enumerate(list(self._listeners.items()), 1):
+            for listener in listeners:
+                listener.tell(views.get(key))
+            if number % AT_ONCE == 0:
+                await asyncio.sleep(0)
 
     def _forget(self, key: Key, listener: _Listener) -> None:
         self._listeners[key].discard(listener)

@@ -14,24 +14,26 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from cluster import metrics
+from cluster import gpu, metrics
 from cluster.api import HeldSession, WorkerState, WorkerStatus
 from cluster.arbiter import Arbiter
 from cluster.attachments import Attachments
 from cluster.clips import Segment
-from cluster.errors import CommandRefused, Conflict, NotFound, NotReady, Unavailable
+from cluster.errors import CommandRefused, Conflict, NoRoom, NotFound, NotReady, Unavailable
+from cluster.load import Load
 from cluster.media.peer import open_peers
 from cluster.moderation.gate import Gate
 from cluster.moderation.verdict import ModerationUnavailable
 from cluster.recordings import Recordings
 from cluster.records import Grant
-from cluster.session import FENCED, MODERATED, UNMODERATED, Session
+from cluster.session import FENCED, MODERATED, OTHER_VERSION, OUR_FAULT, UNMODERATED, UNOPENED, UNUSABLE, Session
 from cluster.settings import PoolSettings, Settings
 from cluster.storage import open_storage
 from cluster.store import Store
 from cluster.tasks import Tasks, running
 from models import registry
-from models.contract import DeviceLost, Replica
+from models.contract import DeviceLost, ModelSpec, Replica
+from models.snapshots import OtherVersion
 from wire.http import IceCandidates, Role, SdpOffer, SessionState
 
 log = structlog.get_logger(__name__)
@@ -71,12 +73,16 @@ class Worker:
         self._seq = 0
         self._changed = asyncio.Event()
         self._arbiter = Arbiter()
+        self._device = _device(self._model.spec, pool, self._room_changed)
         self._storage = open_storage(settings)
         self._fetching = asyncio.Semaphore(MAX_FETCHING)
         self._recordings = Recordings(name, store.redis, self._storage, settings, idle=self._leave_if_done)
         self._gate = Gate.of(settings.moderation)
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")  # a chunk, and its commit
         self._tasks = Tasks("worker")
+        metrics.begin_worker(pool.model, OUR_FAULT)
+        if pool.num_gpus:
+            gpu.export()
         self._metrics_port = metrics.serve(settings.metrics_port)
         self._tasks.start(self._load())
 
@@ -98,19 +104,22 @@ class Worker:
         """See `WorkerApi.reserve`."""
         if (former := self._sessions.get(grant.session_id)) is not None:
             await asyncio.shield(former.end(FENCED))  # its epoch is over
-        if self._draining or self._replica is None or len(self._sessions) >= self._pool.sessions_per_worker:
+        if self._draining or self._replica is None:
             raise Conflict(f"worker {self.name} takes nothing now")
+        if len(self._sessions) >= self._capacity():
+            raise NoRoom(f"worker {self.name} has no room for another session")
         session = Session(
             grant,
             self._pool,
             self._model,
-            self._replica.open(),
+            self._replica.open,
             store=self._store,
             settings=self._settings,
             attachments=Attachments(grant, self._store.redis, self._storage, self._settings, self._fetching),
             recorder=self._recordings.open(grant, self._model.spec.main_video),
             gate=self._gate,
             arbiter=self._arbiter,
+            load=self._device,
             executor=self._executor,
             ended=self._ended,
             broken=self._give_up,
@@ -121,7 +130,7 @@ class Worker:
         self._bump()
         try:
             await session.open()
-        except RedisError as error:
+        except (RedisError, Unavailable) as error:
             await session.end(FENCED)
             raise Unavailable("the session registry does not answer") from error
         except DeviceLost as error:
@@ -131,9 +140,16 @@ class Worker:
             await session.end(UNMODERATED, SessionState.INACTIVE)  # nobody is at fault: it can be started again
         except CommandRefused:
             await session.end(MODERATED)
+        except OtherVersion as error:
+            log.warning("snapshot_of_another_version", session_id=grant.session_id, reason=str(error))
+            await session.end(OTHER_VERSION, SessionState.INACTIVE)  # such a worker can take it up
         except ValueError:
             log.exception("snapshot_unusable", session_id=grant.session_id)
-            await session.end("snapshot unusable")
+            await session.end(UNUSABLE)
+        except Exception:  # it would follow the session to each worker, and end the allocator
+            metrics.FAILURES.labels("session").inc()
+            log.exception("session_not_opened", session_id=grant.session_id)
+            await session.end(UNOPENED)
         finally:
             self._opening.discard(grant.session_id)
         return self._seq
@@ -151,14 +167,14 @@ class Worker:
     def status(self) -> WorkerStatus:
         """This worker's word on itself."""
         held = tuple(
-            HeldSession(session_id=s.grant.session_id, tenant=s.grant.tenant, epoch=s.grant.epoch)
+            HeldSession(session_id=s.grant.session_id, tenant=s.grant.tenant, epoch=s.grant.epoch, stranded=s.stranded)
             for s in self._sessions.values()
         )
         return WorkerStatus(
             name=self.name,
             model=self._pool.model,
             state=self._state(),
-            capacity=self._pool.sessions_per_worker,
+            capacity=self._capacity(),
             sessions=held,
             seq=self._seq,
             pid=os.getpid(),
@@ -221,15 +237,32 @@ class Worker:
         device = self._pool.device
         loop = asyncio.get_running_loop()
         (outcome,) = await asyncio.gather(
-            loop.run_in_executor(self._executor, self._model.load, device), return_exceptions=True
+            loop.run_in_executor(self._executor, self._start, device), return_exceptions=True
         )
         if isinstance(outcome, BaseException):
             self._failure = f"{type(outcome).__name__}: {outcome}"
             log.error("load_failed", worker_id=self.name, exc_info=outcome)
         else:
-            self._replica = outcome
-            told = {"device": device, "metrics_port": self._metrics_port, **outcome.facts}
-            log.info("worker_ready", worker_id=self.name, **told)
+            self._replica, cost_s = outcome
+            if cost_s is not None:
+                self._device.note(cost_s)
+            told = {"device": device, "metrics_port": self._metrics_port, **self._replica.facts}
+            log.info("worker_ready", worker_id=self.name, chunk_s=cost_s, **told)
+        self._bump()
+
+    def _start(self, device: str) -> tuple[Replica, float | None]:
+        """Load, and where sessions are to share the device try what a chunk costs it; in a thread."""
+        replica = self._model.load(device)
+        return replica, replica.trial() if self._pool.sessions_per_worker > 1 else None
+
+    def _capacity(self) -> int:
+        """How many sessions it may hold: those that its device keeps in time, and those that rest beside them."""
+        resting = sum(session.offloaded for session in self._sessions.values())
+        return min(self._pool.sessions_per_worker, self._device.fitting + resting)
+
+    def _room_changed(self) -> None:
+        for session in self._sessions.values():
+            session.look_for_room()
         self._bump()
 
     def _ended(self, session: Session, reason: str) -> None:
@@ -271,3 +304,9 @@ class Worker:
         self._seq += 1
         self._changed.set()
         self._changed = asyncio.Event()
+
+
+def _device(spec: ModelSpec, pool: PoolSettings, changed: Callable[[], None]) -> Load:
+    assert spec.main_video.video is not None, "what goes out has a format"
+    period_s = min(spec.geometry.first, spec.geometry.later) / spec.main_video.video.fps
+    return Load(pool.model, period_s, bound=pool.max_load, most=pool.sessions_per_worker, changed=changed)

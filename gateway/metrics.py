@@ -15,19 +15,19 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
-            "llc_gateway_requests", "Answered requests.", ("method", "route", "status"), registry=self.registry
+            "llc_gateway_requests", "Answered requests", ("method", "route", "status"), registry=self.registry
         )
         self._seconds = Histogram(
             "llc_gateway_request_seconds",
-            "Time to the end of the answer; the SDP poll is held on purpose.",
+            "Time to the end of the answer; the SDP poll is held on purpose",
             ("method", "route"),
             buckets=_BUCKETS_S,
             registry=self.registry,
         )
         self._failures = Counter(
-            "llc_gateway_failures", "Failures that no error type describes.", ("route",), registry=self.registry
+            "llc_gateway_failures", "Failures that no error type describes", ("route",), registry=self.registry
         )
-        self.in_flight = Gauge("llc_gateway_requests_in_flight", "Requests being answered.", registry=self.registry)
+        self.in_flight = Gauge("llc_gateway_requests_in_flight", "Requests being answered", registry=self.registry)
 
     def answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request; an unheard-of method is counted as `other`."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pydantic import ValidationError
+
 from longlive.progress import Crossing, Kind, Progress
 from longlive.protocol import (
     BeatMoved,
@@ -39,6 +41,7 @@ from longlive.refusals import refusal
 from longlive.schedule import Beat
 from longlive.spec import CHUNKS_PER_SCENE, FRESH
 from models.contract import ChunkPlan, ChunkResult, Command, CommandError, Geometry, Message
+from models.snapshots import not_taken_up
 
 DEFAULT_SEED = SetSeed().seed
 RESET_REASON = "client requested reset"
@@ -130,8 +133,11 @@ class LongLiveDirector:
         return self._progress.model_dump(mode="json")
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a snapshot; raises ValueError, and changes nothing, when it is not one of this model."""
-        self._progress = Progress.model_validate(dict(state) if isinstance(state, Mapping) else state)
+        """Go on from a snapshot. Raises OtherVersion and ValueError, changing nothing, when it is none of ours."""
+        try:
+            self._progress = Progress.model_validate(dict(state) if isinstance(state, Mapping) else state)
+        except ValidationError as error:
+            raise not_taken_up(error, "a director's snapshot") from None
         self._open = None
 
     def contents(self) -> Sequence[str]:

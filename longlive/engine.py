@@ -88,6 +88,7 @@ class Engine:
         self._fresh = first or not self._network.preset.options.stream
         self._image = latent
         self._rollout.begin(self._network.prompts.get(self._prompt), self._starts_shot)
+        self._network.wait()
 
     @torch.inference_mode()
     def generate(self) -> Tensor:
@@ -141,28 +142,37 @@ class Engine:
         )
         return State(record, tuple(latents for _, latents in scene))
 
-    @torch.inference_mode()
     def restore(self, state: State) -> None:
         """Go on where `state` was taken: exactly, if it keeps the whole scene; else with the window as if it had been
         all that ever was."""
+        for _ in self.restoring(state):
+            pass
+
+    @torch.inference_mode()
+    def restoring(self, state: State) -> Iterator[None]:
+        """The same, chunk by chunk: between two others may use the network."""
         self.reset()
         self._seed, self._session_chunk = state.record.seed, state.record.session_chunk
         replay = self._replay if state.exact else self._recall
-        replay(state)
+        yield from replay(state)
 
-    def _replay(self, state: State) -> None:
+    def _replay(self, state: State) -> Iterator[None]:
         for kept, latents in self._moved(state):
             self._look_again(latents, fresh=kept.chunk == 0)
             self._rollout.begin(self._network.prompts.get(kept.prompt), kept.starts_shot)
             self._commit(kept, latents)
+            self._network.wait()
+            yield
 
-    def _recall(self, state: State) -> None:
+    def _recall(self, state: State) -> Iterator[None]:
         record, rollout = state.record, self._rollout
         window = [(kept, latents) for kept, latents in self._moved(state) if kept.chunk in record.slots]
         for count, (kept, latents) in enumerate(window, start=1):
             rollout.cache.restore([item.chunk for item, _ in window[:count]], pinned=None)
             rollout.recall(kept.chunk, kept.shot, self._network.prompts.get(kept.prompt), latents)
             self._look_again(latents, fresh=count == 1)
+            self._network.wait()
+            yield
         rollout.cache.restore([item.chunk for item, _ in window], record.pinned)
         rollout.chunk, rollout.shot = record.chunks, record.shot
         self._scene = [(kept, latents.cpu()) for kept, latents in window]

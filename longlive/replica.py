@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -37,6 +38,12 @@ class LongLiveReplica:
             "attention": self._network.attention.name,
             "dtype": preset.options.dtype,
         }
+
+    def trial(self) -> float:
+        """What one of two chunks takes, on the mean."""
+        began = time.perf_counter()
+        warm_up(self._network)
+        return (time.perf_counter() - began) / 2
 
     def open(self) -> LongLiveStream:
         """A fresh stream."""
@@ -84,9 +91,14 @@ class LongLiveStream:
         Raises:
             ValueError: not a snapshot of this model, version and preset.
         """
+        for _ in self.restoring(data):
+            pass
+
+    def restoring(self, data: bytes) -> Iterator[None]:
+        """The same, a chunk of the snapshot at a time."""
         taken = state.decode(data, self._preset.latent_shape, self._dtype)
         with losses():
-            self._opened.restore(taken)
+            yield from self._opened.restoring(taken)
         self._frames = taken.record.frames
 
     def contents(self, data: bytes) -> Sequence[str]:

@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from longlive.slots import SLOTS
+from models.snapshots import OtherVersion, not_taken_up
 
 Count = Annotated[int, Field(ge=0)]
 
@@ -92,7 +93,8 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> State:
     """From bytes, whose latents must have this shape and type.
 
     Raises:
-        ValueError: damaged, of another version, or of another preset; the text quotes no prompt.
+        OtherVersion: of another version or preset.
+        ValueError: damaged. Neither text quotes a prompt.
     """
     record, tensors = _parsed(data)
     names = [f"latents/{item.chunk}" for item in record.kept]
@@ -100,7 +102,7 @@ def decode(data: bytes, shape: tuple[int, ...], dtype: torch.dtype) -> State:
         raise ValueError("a LongLive snapshot must hold the latents of the chunks it keeps, and nothing else")
     for name, x in tensors.items():
         if x.shape != shape or x.dtype != dtype:
-            raise ValueError(f"{name} of the snapshot is {tuple(x.shape)} {x.dtype}; this preset has {shape} {dtype}")
+            raise OtherVersion(f"{name} of the snapshot is {tuple(x.shape)} {x.dtype}; this preset has {shape} {dtype}")
     return State(record, tuple(tensors[name] for name in names))
 
 
@@ -109,5 +111,7 @@ def _parsed(data: bytes) -> tuple[Record, dict[str, Tensor]]:
     try:
         tensors = load(data)
         return Record.model_validate_json(tensors.pop("record").numpy().tobytes()), tensors
-    except (SafetensorError, KeyError, ValidationError) as error:
-        raise ValueError(f"not a LongLive snapshot of this version: {type(error).__name__}") from None
+    except ValidationError as error:
+        raise not_taken_up(error, "a LongLive snapshot") from None
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(f"not a LongLive snapshot: {type(error).__name__}") from None

@@ -198,6 +198,11 @@ class Stream(Protocol):
         """Take the state of a snapshot."""
         ...
 
+    def restoring(self, state: bytes) -> Iterator[None]:
+        """The same in steps, of which none is more work than a chunk: between two, others may use the device. They may
+        be taken from several threads, one after the other."""
+        ...
+
     def contents(self, state: bytes) -> Sequence[str | Upload]:
         """What clients have said and shown and that is in the state of a snapshot, for moderation; needs no device.
 
@@ -217,6 +222,10 @@ class Replica(Protocol):
     @property
     def facts(self) -> Mapping[str, str]:
         """What was found or chosen while loading, for the log."""
+        ...
+
+    def trial(self) -> float:
+        """Make a chunk for nobody: the seconds that one costs the device. Asked once, where sessions will share it."""
         ...
 
     def open(self) -> Stream:

@@ -207,6 +207,10 @@ class EchoStream:
     def restore(self, state: bytes) -> None:
         """Nothing to take."""
 
+    def restoring(self, state: bytes) -> Iterator[None]:
+        """Nothing to take."""
+        return iter(())
+
     def contents(self, state: bytes) -> Sequence[str | Upload]:
         """Nothing."""
         return []
@@ -220,6 +224,10 @@ class EchoReplica:
 
     def __init__(self) -> None:
         self.facts: Mapping[str, str] = {}
+
+    def trial(self) -> float:
+        """There is no device."""
+        return 0.0
 
     def open(self) -> EchoStream:
         """A fresh stream."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -151,6 +152,8 @@ class Encoder:
         self._ended = asyncio.Event()
         self.backlog = 0
         """Jobs submitted and not finished."""
+        self.took_s = 0.0
+        """Of the job that was finished last."""
         self._thread = threading.Thread(target=self._run, name=f"encode-{codec}-{name}", daemon=True)
         self._thread.start()
 
@@ -171,8 +174,9 @@ class Encoder:
     def _run(self) -> None:
         session = _EncodingSession(self._codec, self._shape)
         while (job := self._jobs.get()) is not None:
+            began = time.perf_counter()
             packet = session.encode(job, self.bitrate)
-            if not self._post(self._done, job, packet):
+            if not self._post(self._done, job, packet, time.perf_counter() - began):
                 return
         self._post(self._ended.set)
 
@@ -183,8 +187,9 @@ class Encoder:
             return False
         return True
 
-    def _done(self, job: Job, packet: Packet | None) -> None:
+    def _done(self, job: Job, packet: Packet | None, took_s: float) -> None:
         self.backlog -= 1
+        self.took_s = took_s
         self._finished(self, job, packet)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -29,6 +29,11 @@ class OutputStats:
     released: int = 0
     underruns: int = 0
     encoded: Counter[VideoCodec] = field(default_factory=Counter)
+    encoded_bytes: Counter[VideoCodec] = field(default_factory=Counter)
+    encode_s: defaultdict[VideoCodec, float] = field(default_factory=lambda: defaultdict(float))
+    """Seconds that the encoder's thread has spent."""
+    encoder_waits: int = 0
+    """How often a picture was due and an encoder had no room for it."""
     failed: int = 0
     repeated: int = 0
     keyframes: int = 0
@@ -153,7 +158,7 @@ class Feed:
         if packet is None:
             self._stats.failed += 1
         else:
-            self._count(job, packet)
+            self._count(job, packet, encoder.took_s)
         if encoder is self._encoder:
             if self._tap is not None:
                 self._tap.take(packet, repeat=job.repeat)
@@ -167,7 +172,9 @@ class Feed:
         for viewer in tuple(self._viewers):
             viewer.deliver(packet)
 
-    def _count(self, job: Job, packet: Packet) -> None:
+    def _count(self, job: Job, packet: Packet, took_s: float) -> None:
+        self._stats.encoded_bytes[self.codec] += packet.size
+        self._stats.encode_s[self.codec] += took_s
         if job.repeat:
             self._stats.repeated += 1
         else:

@@ -167,6 +167,7 @@ class VideoOutput:
         if delay is None:
             delay = self._still_in_s()
         elif any(feed.room <= 0 for feed in self._feeds.values()):
+            self._stats.encoder_waits += delay == 0
             return  # the encoder drives on when it has room
         if delay is not None:
             self._timer = self._loop.call_later(delay, self._drive)

@@ -39,8 +39,11 @@ from aiortc.codecs import CODECS, is_rtx
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters, RTCRtpHeaderExtensionParameters
 
 from cluster.media.encoder import VideoCodec
+from cluster.media.reports import Report
 
 AIORTC = "1.16."
+MAX_ROUND_TRIP_S = 30.0
+"""Longer ones are none."""
 HISTORY = 1024
 PACKET_SIZE = 1250
 """About what a full RTP packet of ours takes, in bytes."""
@@ -145,10 +148,8 @@ def take_over_retransmission(
     return resend
 
 
-def on_feedback(
-    sender: RTCRtpSender, report: Callable[[float, float | None], None], estimate: Callable[[int], None]
-) -> None:
-    """Call `report` with the share lost and the round trip (s) of each report, `estimate` with each REMB (bit/s)."""
+def on_feedback(sender: RTCRtpSender, report: Callable[[Report], None], estimate: Callable[[int], None]) -> None:
+    """Call `report` with each receiver report on what is sent, `estimate` with each REMB (bit/s)."""
     handle = sender._handle_rtcp_packet
 
     async def handled(packet: rtp.AnyRtcpPacket) -> None:
@@ -156,7 +157,8 @@ def on_feedback(
             case rtp.RtcpRrPacket(reports=reports) | rtp.RtcpSrPacket(reports=reports):
                 for one in reports:
                     if one.ssrc == sender._ssrc:
-                        report(one.fraction_lost / 256, _round_trip_of(sender, one))
+                        trip = _round_trip_of(sender, one)
+                        report(Report(one.fraction_lost / 256, trip, one.packets_lost, one.highest_sequence))
             case rtp.RtcpPsfbPacket(fmt=rtp.RTCP_PSFB_APP):
                 if (bitrate := _remb(packet.fci, sender._ssrc)) is not None:
                     estimate(bitrate)
@@ -170,6 +172,8 @@ def _round_trip_of(sender: RTCRtpSender, report: rtp.RtcpReceiverInfo) -> float 
     if not report.dlsr or report.lsr != getattr(sender, _LSR):
         return None
     rtt: float = time.time() - getattr(sender, _LSR_TIME) - report.dlsr / 65_536
+    if abs(rtt) > MAX_ROUND_TRIP_S:  # the clock was set meanwhile
+        return None
     return max(0.0, rtt)
 
 

@@ -15,6 +15,7 @@ from aiortc import RTCDtlsTransport, RTCRtpSender
 
 from cluster.media import rtp
 from cluster.media.congestion import RateControl, TokenBucket
+from cluster.media.reports import Report, ReportMeter
 from cluster.media.track import VideoTrack
 
 BURST_S = 0.005
@@ -52,7 +53,13 @@ class Way:
         self._tracks.append(track)
         paced = PacedTransport(sender, self)
         self._tasks.append(asyncio.create_task(paced.repair()))
-        rtp.on_feedback(sender, self._reported, self._estimated)
+        counted = ReportMeter()
+
+        def reported(report: Report) -> None:
+            counted.observe(report)
+            self._reported(report.fraction_lost, report.round_trip)
+
+        rtp.on_feedback(sender, reported, self._estimated)
 
     def sent(self, size: int) -> float:
         """Account for a packet; returns how long to wait before the next, in seconds."""

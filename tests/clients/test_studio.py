@@ -239,7 +239,7 @@ async def test_a_storyboard_that_cannot_be_sent_is_not_sent(page: Page, server: 
     await button(page, "Start").click()
     await expect(page.locator("#storyboard").get_by_role("alert")).to_have_text("The opening shot is missing.")
     await expect(page.locator("#playing")).to_have_text("stopped")
-    await expect(page.locator("#status")).to_have_text("Live")  # who leaves earlier leaves a session that waits for them
+    await expect(page.locator("#status")).to_have_text("Live")  # who leaves earlier leaves a session behind
 
 
 async def test_makes_a_clip_that_plays_here_and_elsewhere(page: Page, server: Server, browser: Browser, tmp_path: Path):

@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 
 from cluster.allocator import Allocator
+from cluster.load import Load
 from cluster.records import Grant, SessionRecord
 from cluster.redis_server import EmbeddedRedis
 from cluster.settings import LimitSettings, PoolSettings, Settings
@@ -117,6 +118,12 @@ class Scene:
 
 
 Launch = Callable[..., Scene]
+
+
+@pytest.fixture
+def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers take as many sessions as they have slots, however slow this machine is now."""
+    monkeypatch.setattr(Load, "note", lambda self, cost_s: None)
 
 
 @pytest.fixture

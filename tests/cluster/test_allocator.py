@@ -670,9 +670,25 @@ async def test_more_waiters_than_the_queue_holds_do_not_stop_a_recovery(launch, 
     for number in range(3):
         await scene.local.store.create(make_record(f"s{number}", created_at=float(number)))
     await succeed(scene)
-    states = Counter([(await record_of(scene, f"s{number}")).state for number in range(3)])
-    assert states == {SessionState.PENDING: 1, SessionState.CLOSED: 2}
+    states = [(await record_of(scene, f"s{number}")).state for number in range(3)]
+    assert states == [SessionState.PENDING, SessionState.CLOSED, SessionState.CLOSED], "who came last is refused"
     assert held(scene.local) == {running: 1}
+
+
+@pytest.mark.fast
+async def test_waiters_are_entered_again_by_class_and_arrival(launch, succeed, make_record):
+    """In whatever order Redis names them: those of a higher class are not refused for those of a lower one."""
+    scene = launch(ECHO, max_queue=6)
+    await scene.opened()
+    classes = list(PriorityClass)
+    for number in range(12):
+        came = {"created_at": 1000.0 + number, "priority": classes[number % 3], "tenant": f"key_{number}"}
+        await scene.local.store.create(make_record(f"s{number}", **came))
+    new = await succeed(scene)
+    expected = [f"s{number}" for number in (0, 3, 6, 9, 1, 4)]
+    assert [ticket.session_id for ticket in new._pools["echo"].order()] == expected
+    newest = [number for _, number in new._pools["echo"]._arrivals._newest]
+    assert [tenant for _, tenant in newest] == [f"key_{sid[1:]}" for sid in expected]
 
 
 @pytest.mark.fast

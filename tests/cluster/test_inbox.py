@@ -47,7 +47,8 @@ class Desk:
         self.fetched += needed
         return {file: await self.files[file] for file in needed}
 
-    def _dispatch(self, command: Command, files: Files) -> None:
+    def _dispatch(self, command: Command, files: Files, since: float) -> None:
+        assert since <= asyncio.get_running_loop().time()
         assert tuple(files) == command.data.get("needs", ())
         if command.name == "explodes":
             raise ZeroDivisionError

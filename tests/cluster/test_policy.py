@@ -193,8 +193,28 @@ def test_sessions_fill_one_worker_before_the_next():
     assert pool.next_grant()[1].name == "w1"
 
 
+def test_a_worker_is_given_what_it_says_that_it_can_hold_and_others_are_wanted_for_the_rest():
+    pool = pool_of(max_workers=3, sessions_per_worker=3)
+    for n in range(3):
+        pool.enqueue(ticket(f"s{n}", arrival=n), NOW)
+    assert pool.to_spawn() == 1, "by the settings one could hold them all"
+    pool.spawned("w1", NOW)
+    pool.loaded("w1")
+    pool.fits("w1", 2)
+    assert (pool.free, pool.to_spawn()) == (2, 1)
+    for _ in range(2):
+        waiter, worker = pool.next_grant()
+        pool.hold(worker.name, waiter.session_id, waiter.tenant)
+    assert pool.next_grant() is None
+    pool.fits("w1", 1)
+    assert (pool.free, pool.to_spawn()) == (0, 1), "who is there stays, and is no reason for a worker of its own"
+    pool.fits("w1", 5)
+    assert pool.free == 1, "never more than its slots"
+    pool.check_integrity()
+
+
 class PoolMachine(RuleBasedStateMachine):
-    """Whatever happens, nobody is lost, nobody is served twice, and no worker is over its capacity."""
+    """Whatever happens, nobody is lost, nobody is served twice, and no worker has more than its slots."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -224,6 +244,11 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def load(self, data: st.DataObject) -> None:
         self.pool.loaded(data.draw(st.sampled_from(sorted(self.pool.workers))))
+
+    @precondition(lambda self: self.pool.workers)
+    @rule(data=st.data(), sessions=st.integers(1, 2))
+    def measure(self, data: st.DataObject, sessions: int) -> None:
+        self.pool.fits(data.draw(st.sampled_from(sorted(self.pool.workers))), sessions)
 
     @rule()
     def grant(self) -> None:

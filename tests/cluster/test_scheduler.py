@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from cluster.arbiter import Arbiter
+from cluster.load import Load
 from cluster.scheduler import MARGIN_S, Scheduler
+from cluster.seat import Seat
 from models.contract import ChunkPlan, ChunkResult, Geometry, Message, ModelSpec, Track, VideoFormat
 from models.media import AudioSamples, Inputs, Media, VideoFrames
 from tests.support.waiting import eventually, settle
@@ -156,8 +158,28 @@ class Stream:
     def commit(self) -> None:
         self._verb("commit")
 
-    def snapshot(self) -> bytes:
-        return bytes(self.verbs.count("commit"))
+    def snapshot(self, *, exact: bool = False) -> bytes:
+        return b"all" if exact else bytes(self.verbs.count("commit"))
+
+    def restoring(self, state: bytes) -> Iterator[None]:
+        for letter in state.decode():
+            self._verb(f"restore {letter}")
+            yield
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Device:
+    """What benches share: one chunk at a time, and room for `most` of them."""
+
+    def __init__(self, most: int = 2) -> None:
+        self.arbiter, self.executor = Arbiter(), ThreadPoolExecutor(2)
+        self.told = 0
+        self.load = Load("scripted", CHUNK_S, bound=0.9, most=most, changed=self._changed)
+
+    def _changed(self) -> None:
+        self.told += 1
 
 
 DECODE_VERBS = [f"decode {part}" for part in range(FRAMES // 2)]
@@ -180,26 +202,37 @@ def in_order(verbs: list[str], chunks: int) -> bool:
 class Bench:
     """A scheduler with everything around it."""
 
-    def __init__(self, arbiter: Arbiter, executor: ThreadPoolExecutor) -> None:
+    def __init__(self, device: Device, offload_after_s: float | None) -> None:
         self.playout, self.sound = Playout(), Sound()
-        self.director, self.stream = Director(), Stream()
+        self.director = Director()
+        self.streams: list[Stream] = []
         self.said: list[Message] = []
         self.completed = 0
         self.state = b""
         self.input: Inputs = {}
+        self.seat = Seat("scripted", self._open, load=device.load, arbiter=device.arbiter, executor=device.executor)
         self.scheduler = Scheduler(
             SPEC,
             self.director,
-            self.stream,
+            self.seat,
             video={"main_video": self.playout},
             audio={"main_audio": self.sound},
             inputs=lambda: self.input,
             broadcast=self.said.extend,
             completed=self._complete,
-            arbiter=arbiter,
-            executor=executor,
+            due=lambda: bool(self.director.prompt),
+            offload_after_s=offload_after_s,
         )
         self.task = asyncio.create_task(self.scheduler.run())
+
+    @property
+    def stream(self) -> Stream:
+        """The one opened last."""
+        return self.streams[-1]
+
+    def _open(self) -> Stream:
+        self.streams.append(Stream())
+        return self.stream
 
     def _complete(self, state: bytes) -> None:
         self.completed += 1
@@ -229,22 +262,28 @@ class Bench:
         await asyncio.wait([self.task])
 
 
-MakeBench = Callable[[], Bench]
+MakeBench = Callable[..., Bench]
 
 
 @pytest.fixture
-async def make_bench() -> AsyncIterator[MakeBench]:
-    """Benches that share a device."""
-    arbiter, executor, made = Arbiter(), ThreadPoolExecutor(2), []
+async def device() -> AsyncIterator[Device]:
+    made = Device()
+    yield made
+    made.executor.shutdown()
 
-    def make() -> Bench:
-        made.append(Bench(arbiter, executor))
+
+@pytest.fixture
+async def make_bench(device: Device) -> AsyncIterator[MakeBench]:
+    """Benches that share a device."""
+    made: list[Bench] = []
+
+    def make(offload_after_s: float | None = None) -> Bench:
+        made.append(Bench(device, offload_after_s))
         return made[-1]
 
     yield make
     for bench in made:
         await bench.stop()
-    executor.shutdown()
 
 
 @pytest.fixture
@@ -478,3 +517,106 @@ async def test_a_failing_verb_ends_the_loop_and_frees_the_device(bench, make_ben
     other.direct("a storm")
     other.scheduler.set_watched(True)
     await other.chunks(1)
+
+
+# --- streams that rest ----------------------------------------------------------------------------------------------
+
+
+async def rested(make_bench: MakeBench) -> Bench:
+    """A bench that has made a chunk, and whose stream has left the device."""
+    bench = make_bench(offload_after_s=0)
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await bench.chunks(1)
+    bench.direct("")
+    bench.playout.play(CHUNK_S)
+    await eventually(lambda: bench.seat.offloaded)
+    return bench
+
+
+async def test_a_stream_that_rests_leaves_the_device_and_comes_back_as_it_was(make_bench, device):
+    bench = await rested(make_bench)
+    assert bench.stream.closed
+    assert device.load.wait_s == 0
+    assert await bench.seat.export() == b"all"
+    bench.scheduler.wake()  # a change of plans alone
+    await settle()
+    assert (len(bench.streams), bench.begun()) == (1, [0])
+    bench.direct("a storm")
+    await bench.chunks(2)
+    assert bench.begun() == [0, 1]
+    assert bench.stream.verbs[:4] == ["restore a", "restore l", "restore l", "prepare"]
+    assert len(bench.streams) == 2
+
+
+async def test_others_have_their_turns_while_a_stream_is_brought_back(make_bench):
+    bench = await rested(make_bench)
+    other = make_bench()
+    other.direct("a harbour")
+    other.scheduler.set_watched(True)
+    await other.chunks(1)
+    chunk = other.stream.hold("generate")
+    other.playout.play(CHUNK_S)
+    await eventually(lambda: "generate" in other.stream.inside)
+    bench.direct("a storm")
+    await eventually(lambda: len(bench.streams) == 2)
+    step = bench.stream.hold("restore a")
+    chunk.set()
+    await eventually(lambda: "restore a" in bench.stream.inside)
+    again = other.stream.hold("prepare")
+    other.playout.play(CHUNK_S)
+    await eventually(lambda: other.begun() == [0, 1, 2])
+    step.set()
+    await eventually(lambda: "prepare" in other.stream.inside)
+    assert bench.stream.verbs == ["restore a"]
+    again.set()
+    await bench.chunks(2)
+
+
+async def test_a_stream_that_nobody_watches_leaves_the_device(make_bench):
+    bench = make_bench(offload_after_s=0)
+    bench.direct("dunes")
+    bench.scheduler.set_watched(True)
+    await bench.chunks(1)
+    bench.scheduler.set_watched(False)
+    bench.playout.play(CHUNK_S)
+    await eventually(lambda: bench.seat.offloaded)
+    bench.scheduler.set_watched(True)
+    await bench.chunks(2)
+    assert bench.begun() == [0, 1]
+
+
+async def test_a_stream_stays_where_nobody_could_use_its_room(make_bench):
+    bench = make_bench(offload_after_s=None)
+    await settle()
+    assert not bench.seat.offloaded
+
+
+async def test_who_finds_no_room_on_its_return_says_so_and_returns_when_there_is_some(make_bench, device):
+    bench = await rested(make_bench)
+    others = [make_bench(), make_bench()]
+    assert not bench.seat.room
+    told = device.told
+    bench.direct("a storm")
+    await eventually(lambda: bench.seat.stranded)
+    assert device.told == told + 1
+    await settle()
+    assert bench.begun() == [0], "its chunk is not begun where it cannot be made"
+    bench.direct("")
+    await eventually(lambda: not bench.seat.stranded)
+    bench.direct("a storm")
+    await eventually(lambda: bench.seat.stranded)
+    await others[0].stop()
+    others[0].seat.close()
+    bench.scheduler.wake()
+    await bench.chunks(2)
+    assert not bench.seat.stranded
+
+
+async def test_what_others_take_is_waited_for_in_time(make_bench, device):
+    one = make_bench()
+    device.load.note(0.5)
+    one.scheduler._note_first(0.1)
+    assert one.scheduler.lead_s == pytest.approx(0.1 + MARGIN_S)
+    make_bench()
+    assert one.scheduler.lead_s == pytest.approx(0.1 + 0.5 + MARGIN_S)

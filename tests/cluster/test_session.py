@@ -143,7 +143,7 @@ async def test_a_reset_drops_what_is_queued_and_the_next_run_begins_at_zero(laun
     assert seen == [0, *range(first, first + 10)], "of that, only what was shown before the reset"
 
 
-async def test_two_sessions_share_a_worker_and_nothing_else(launch):
+async def test_two_sessions_share_a_worker_and_nothing_else(launch, unmeasured):
     scene = launch(PoolSettings(model="longlive-v2", min_warm=1, sessions_per_worker=2))
     first, second = [await scene.opened("longlive-v2") for _ in range(2)]
     assert scene.local.worker_of(first) is scene.local.worker_of(second)
@@ -376,7 +376,7 @@ async def test_a_failing_engine_ends_its_session_and_no_other(launch):
     def fail(inputs: object) -> None:
         raise ArithmeticError("fault injected")
 
-    scene.local.session(session_id)._stream.generate = fail
+    scene.local.session(session_id)._seat.stream.generate = fail
     assert (await viewer.message("sessionEnded"))["reason"] == "generation failed"
     await in_state(scene, session_id, SessionState.CLOSED)
     assert (await scene.local.store.get(TENANT, session_id)).reason == "generation failed"

@@ -234,7 +234,7 @@ async def branched(scene: Any, session_id: str, model: str, holding: bytes) -> s
     return (await scene.client.create_session(TENANT, body)).session_id
 
 
-async def test_no_session_starts_from_a_snapshot_that_is_not_allowed(launch, moderator):
+async def test_no_session_starts_from_a_snapshot_that_is_not_allowed(launch, unmeasured, moderator):
     scene = launch(SHARED)
     first = await scene.opened("longlive-v2")
     viewer = await scene.join(first)

@@ -94,7 +94,7 @@ def again(log: bytes) -> list[Made]:
     return list(replay(read_log(log.splitlines()), tiny.director(), tiny.load("cpu").open()))
 
 
-async def test_a_session_and_its_branch_are_made_again_from_their_logs(launch, tmp_path):
+async def test_a_session_and_its_branch_are_made_again_from_their_logs(launch, unmeasured, tmp_path):
     scene = launch(SHARED)
     first = await scene.opened("longlive-v2")
     live = tapped(scene, first)

@@ -71,6 +71,22 @@ def test_an_unknown_or_malformed_value_stops_start_up_and_is_named(monkeypatch, 
         Settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("LLC_POOLS", '[{"model": "echo", "min_warm": 3, "max_workers": 2}]', "min_warm is 3, and max_workers 2"),
+        ("LLC_POOLS", '[{"model": "echo"}, {"model": "echo", "num_gpus": 1}]', "more than one pool of echo"),
+        ("LLC_MEDIA__BITRATE", "500000", "min_bitrate is 600000, and bitrate 500000"),
+        ("LLC_LIMITS__SNAPSHOT_TTL_S", "7200", "snapshot_ttl_s is 7200, and record_ttl_s 3600"),
+        ("LLC_STORAGE__S3_ENDPOINT", "https://s3.example.org", "there is none"),
+    ],
+)
+def test_settings_that_contradict_each_other_stop_start_up(monkeypatch, name, value, said):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=said):
+        Settings()
+
+
 def test_arguments_are_checked_the_same():
     with pytest.raises(ValidationError, match="no_such"):
         Settings(no_such=1)

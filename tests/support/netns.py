@@ -31,6 +31,10 @@ class Namespace:
         """Runs a command in it."""
         return ("ip", "netns", "exec", self.name)
 
+    def pids(self) -> set[int]:
+        """Of the processes in it."""
+        return set(map(int, _ip("netns", "pids", self.name).split()))
+
     def enter(self) -> None:
         """Move this thread into it."""
         _move(f"/run/netns/{self.name}")
@@ -73,12 +77,27 @@ def namespaces(*names: str) -> Iterator[list[Namespace]]:
 
 def wire(one: Namespace, one_address: str, other: Namespace, other_address: str) -> None:
     """Join two networks. The addresses have their network's length: `198.51.100.1/24`."""
-    near, far = f"to-{other.name[-8:]}", f"to-{one.name[-8:]}"
+    near, far = _device(other), _device(one)
     _ip("-netns", one.name, "link", "add", "name", near, "type", "veth", "peer", "name", far, "netns", other.name)
     for each, end, address in ((one, near, one_address), (other, far, other_address)):
         _ip("-netns", each.name, "address", "add", address, "dev", end)
         _ip("-netns", each.name, "link", "set", end, "up")
 
 
-def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True)
+@contextmanager
+def unplugged(network: Namespace, other: Namespace) -> Iterator[None]:
+    """The wire to the other network hangs loose at this end in the block: at the other one, nothing comes any more."""
+    device = _device(other)
+    _ip("-netns", network.name, "link", "set", device, "down")
+    try:
+        yield
+    finally:
+        _ip("-netns", network.name, "link", "set", device, "up")
+
+
+def _device(towards: Namespace) -> str:
+    return f"to-{towards.name[-8:]}"
+
+
+def _ip(*arguments: str) -> str:
+    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout

@@ -29,6 +29,11 @@ class RedisProcess:
         self._folder = Path(tempfile.mkdtemp(prefix="llc-test-redis-"))
         self._process = self._start()
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        return self._process.pid
+
     def kill(self) -> None:
         """SIGKILL, and wait until it is dead."""
         self._process.send_signal(signal.SIGKILL)
