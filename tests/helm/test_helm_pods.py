@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from itertools import chain
 
@@ -162,7 +163,7 @@ def test_pods_on_the_nodes_network_do_not_meet():
     assert term["topologyKey"] == "kubernetes.io/hostname"
     assert selects(term["labelSelector"], groups["longlive"]["template"]["metadata"]["labels"])
     ports = [port["containerPort"] for port in spec["containers"][0]["ports"]]
-    assert ports == [8080, *range(9400, 9409)], "Ray's, one for each of eight workers, and one for the allocator"
+    assert ports == [8080, *range(9400, 9408)], "Ray's, and one for each of eight workers"
     for name in ("head", "control"):
         assert "hostNetwork" not in groups[name]["template"]["spec"]
 
@@ -178,3 +179,16 @@ def test_ray_and_redis_are_closed_to_strangers(manifest: list[Object]):
         for rule in chain(*(spec["ingress"] for spec in own)):
             if not rule.get("from"):
                 assert [port["port"] for port in rule["ports"]] == [8000], name
+
+
+def test_a_pools_workers_are_placed_on_its_own_pods(manifest: list[Object]):
+    groups = ray_groups(manifest)
+    (application,) = yaml.safe_load(ray_service(manifest)["spec"]["serveConfigV2"])["applications"]
+    for pool in application["args"]["pools"]:
+        ((resource, one),) = pool["resources"].items()
+        assert one == 1
+        offering = {name for name, group in groups.items() if resource in group["rayStartParams"].get("resources", "")}
+        assert offering, pool
+        for name in offering:
+            offered = json.loads(json.loads(groups[name]["rayStartParams"]["resources"]))
+            assert list(offered) == [resource]

@@ -44,6 +44,11 @@
 {{- if kindIs "invalid" $pool.maxWorkers }}{{ max 1 $workers }}{{ else }}{{ int $pool.maxWorkers }}{{ end }}
 {{- end }}
 
+{{- define "longlive.poolResource" -}}
+{{- /* What a pool's pods offer to Ray, and its workers ask for. */ -}}
+pool-{{ . }}
+{{- end }}
+
 {{- define "longlive.onePerNode" -}}
 {{- /* (dict "root" $ "group" a group): "true" or nothing. */ -}}
 {{- if kindIs "bool" .group.onePerNode }}{{ if .group.onePerNode }}true{{ end }}{{ else if .root.Values.network.host }}true{{ end }}

@@ -56,8 +56,7 @@ annotations:
 - name: app-metrics
   containerPort: 9400
 {{- if eq .component "worker" }}
-{{- /* One port for each worker of the pod and one for the allocator, which Ray may place here. */}}
-{{- range $number := untilStep 1 (int (add 1 (int .group.workersPerPod))) 1 }}
+{{- range $number := untilStep 1 (int .group.workersPerPod) 1 }}
 - name: app-metrics-{{ $number }}
   containerPort: {{ add 9400 $number }}
 {{- end }}

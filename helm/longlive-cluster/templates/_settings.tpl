@@ -11,6 +11,7 @@
     {{- $pool := dict "model" $group.model "preset" $group.preset "num_gpus" $group.gpus "min_warm" $group.minWarm }}
     {{- $_ := set $pool "max_workers" (int $workers) }}
     {{- $_ := set $pool "sessions_per_worker" $group.sessionsPerWorker }}
+    {{- $_ := set $pool "resources" (dict (include "longlive.poolResource" $group.pool) 1) }}
     {{- with $group.options }}{{ $_ := set $pool "options" . }}{{ end }}
     {{- if not (kindIs "invalid" $group.maxQueue) }}{{ $_ := set $pool "max_queue" $group.maxQueue }}{{ end }}
     {{- $pools = append $pools $pool }}
