@@ -12,7 +12,7 @@ RUN python3.12 -m venv /opt/longlive
 
 # Dependencies first, as they change less often: the versions that the tests have passed with.
 COPY pyproject.toml constraints.txt ./
-RUN /opt/longlive/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["s3"], *p["optional-dependencies"]["gpu"], sep="\n")' >requirements.txt \
+RUN /opt/longlive/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["s3"], *p["optional-dependencies"]["gpu"], *p["optional-dependencies"]["otlp"], sep="\n")' >requirements.txt \
     && /opt/longlive/bin/python -m pip install --no-cache-dir -c constraints.txt -r requirements.txt
 
 COPY README.md LICENSE ./

@@ -93,7 +93,7 @@ image: ## the container image (IMAGE=name:tag); needs Docker
 sbom: build/sbom.json ## a CycloneDX list of what is installed
 build/sbom.json: pyproject.toml constraints.txt
 	@mkdir -p build
-	$(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["s3"], *p["optional-dependencies"]["gpu"], sep="\n")' >build/requirements.txt
+	$(PYTHON) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["s3"], *p["optional-dependencies"]["gpu"], *p["optional-dependencies"]["otlp"], sep="\n")' >build/requirements.txt
 	$(PYTHON) -m venv .venv-image
 	.venv-image/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -r build/requirements.txt
 	$(PYTHON) -m venv .venv-sbom

@@ -37,7 +37,7 @@ class Chunk:
 
     def __init__(self, viewers: int) -> None:
         self._viewers = viewers
-        self._chunks = ChunkMeter(MODEL)
+        self._chunks = ChunkMeter(MODEL, "a session")
         self._output = OutputMeter(MODEL)
         self._stats = OutputStats()
         self._reports = [ReportMeter() for _ in range(viewers)]

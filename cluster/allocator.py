@@ -15,7 +15,7 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from cluster import metrics
+from cluster import metrics, tracing
 from cluster.api import WorkerGone, WorkerState, WorkerStatus
 from cluster.clock import SteadyClock
 from cluster.errors import Conflict, NotFound, NotReady, QueueFull, Unavailable, UnknownModel, UnknownWorker
@@ -257,9 +257,13 @@ class Allocator:
             log.info("granted", worker_id=worker.name, session_id=ticket.session_id, epoch=epoch)
             moved_at = self._moved_at.pop(ticket.session_id, None)
             if move is None:
-                metrics.ADMISSION.labels(ticket.model).observe(max(0.0, self._clock.now() - ticket.arrival))
+                waited_s = max(0.0, self._clock.now() - ticket.arrival)
+                metrics.ADMISSION.labels(ticket.model).observe(waited_s)
+                tracing.span("admission", ticket.session_id, waited_s, worker_id=worker.name)
             elif moved_at is not None:
-                metrics.MOVE.labels(ticket.model, move.value).observe(self._clock.now() - moved_at)
+                took_s = self._clock.now() - moved_at
+                metrics.MOVE.labels(ticket.model, move.value).observe(took_s)
+                tracing.span("failover", ticket.session_id, took_s, worker_id=worker.name, cause=move.value)
 
     async def _drop_former_hold(self, pool: Pool, ticket: Ticket) -> None:
         """A session that was reopened at once: its former worker's word that it has ended is still on its way."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable
 
 import structlog
 
-from cluster import metrics
+from cluster import metrics, tracing
 from cluster.errors import Conflict, ConnectionTaken, UnknownConnection
 from cluster.media.connection import Connection
 from cluster.records import Grant
@@ -37,6 +38,7 @@ class Connections:
         self._connections: dict[int, Connection] = {}
         self._unused: dict[int, asyncio.TimerHandle] = {}
         self._open: set[int] = set()
+        self._offered_at: dict[int, float] = {}
 
     def __bool__(self) -> bool:
         """Whether a connection is open."""
@@ -57,6 +59,7 @@ class Connections:
         The id may be one that this worker has never seen: a client that comes back.
         """
         self._get_or_add(connection_id, role).offer(offer, role)
+        self._offered_at[connection_id] = time.monotonic()
         if (timer := self._unused.pop(connection_id, None)) is not None:
             timer.cancel()
 
@@ -88,6 +91,11 @@ class Connections:
 
         Its client may have another connection here that is dead: whoever does not answer is no longer counted.
         """
+        if (offered_at := self._offered_at.pop(connection.id, None)) is not None:
+            took_s = time.monotonic() - offered_at
+            tracing.span(
+                "offer", self._grant.session_id, took_s, connection_id=connection.id, role=connection.role.value
+            )
         for other in self._connections.values():
             if other is not connection and other.role is connection.role:  # no viewer puts a director to the test
                 other.probe()
@@ -98,6 +106,7 @@ class Connections:
     def closed(self, connection: Connection) -> bool:
         """A connection is gone; False if it had never been open."""
         self._connections.pop(connection.id, None)
+        self._offered_at.pop(connection.id, None)
         if connection.id not in self._open:
             return False
         self._open.remove(connection.id)

@@ -33,6 +33,9 @@ EXACT = 0.005
 """Slots that are left out, as a share of all."""
 CYCLES = 3
 """Mean session lengths after which slots are taken to come free at an even rate, each once per mean length."""
+UNSURE = 0.15
+"""How fast others come is known by some hundred arrivals: to a difference of less than three standard errors, of 1/√512
+each, from how fast slots come free nothing is concluded."""
 
 T = TypeVar("T")
 
@@ -219,13 +222,13 @@ class Forecast:
         return float(time[at - 1] + share * (time[at] - time[at - 1]))
 
     def _beyond(self, axis: Axis, behind: Behind) -> float | None:
-        """The same behind the end of the axis; None if nobody knows, or others come as fast as slots do."""
+        """The same behind the end of the axis; None if nobody knows, or others come nearly as fast as slots do."""
         mean, time = self._lengths.mean, axis.course.time
         if mean is None:
             return None
         every = self._there + self._loading_each * len(self._loading)
         rate = every / mean - float(behind.overtakers(axis.course)[-1]) * _counts(behind)
-        if rate <= 0:
+        if rate <= UNSURE * every / mean:
             return None
         lately = time >= time[-1] - mean  # slots may come free in waves: their crests go on at the rate
         ahead = float((self._net(axis, behind) - time * rate)[lately].max())

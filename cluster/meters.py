@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from cluster import metrics
+from cluster import metrics, tracing
 from cluster.media.encoder import VideoCodec
 from cluster.media.feed import OutputStats
 
 
 class ChunkMeter:
-    """The series of one session's chunks, with their labels looked up once."""
+    """The series of one session's chunks, with their labels looked up once, and their spans."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str, session_id: str) -> None:
+        self._session_id = session_id
+        self._took: dict[str, float] = {}
         self._stages = {stage: metrics.CHUNK.labels(model, stage) for stage in metrics.STAGES}
         self._lead = metrics.LEAD.labels(model)
         self._late = metrics.CHUNKS_LATE.labels(model)
         self._pictures = metrics.FRAMES.labels(model)
 
-    def timed(self, stage: str) -> AbstractContextManager[Any]:
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
         """Observe how long the block takes."""
-        return self._stages[stage].time()
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.took(stage, time.perf_counter() - began)
 
     def took(self, stage: str, seconds: float) -> None:
         """Observe a stage that was timed elsewhere."""
         self._stages[stage].observe(seconds)
+        self._took[f"{stage}_s"] = seconds
+
+    def whole(self, run: int, chunk: int) -> None:
+        """A chunk is complete: its number in the run."""
+        total_s = self._took.pop("total_s", 0.0)
+        tracing.span("chunk", self._session_id, total_s, run=run, chunk=chunk, **self._took)
+        self._took.clear()
 
     def lead(self, queued_s: float) -> None:
         """The chunk's first pictures have come, with so many seconds of the last one's left to show."""

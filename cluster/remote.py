@@ -19,7 +19,7 @@ from ray.util import list_named_actors
 from redis.asyncio import BlockingConnectionPool, Redis
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cluster import logs, metrics
+from cluster import logs, metrics, tracing
 from cluster.allocator import Allocator
 from cluster.api import AllocatorApi, WorkerApi, WorkerGone
 from cluster.errors import Unavailable
@@ -117,6 +117,7 @@ class _RayWorker(Worker):
 
     def __init__(self, name: str, pool: PoolSettings, settings: Settings, redis_url: str) -> None:
         logs.configure(settings.log_level, worker_id=name)
+        tracing.start(settings.tracing, name)
         store = Store(open_redis(redis_url), settings)
         super().__init__(name, pool, settings, store, exit_process=lambda: os._exit(0), node=_node())
 
@@ -126,6 +127,7 @@ class _RayAllocator(Allocator):
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         logs.configure(settings.log_level)
+        tracing.start(settings.tracing, allocator_name(settings))
         store = Store(open_redis(redis_url), settings)
         super().__init__(settings, store, RayBackend(settings, redis_url), crash=lambda: os._exit(1))
         metrics.serve(settings.metrics_port)

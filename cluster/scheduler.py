@@ -73,6 +73,7 @@ class Scheduler:
         video: Mapping[str, Playout],
         audio: Mapping[str, Sound],
         inputs: Callable[[], Inputs],
+        meter: ChunkMeter,
         broadcast: Callable[[Sequence[Message]], None],
         completed: Callable[[bytes], None],
         due: Callable[[], bool],
@@ -95,7 +96,7 @@ class Scheduler:
         self._watched = asyncio.Event()
         self._fresh = True
         self._finishing = False
-        self._meter = ChunkMeter(spec.name)
+        self._meter = meter
         self._started, self._frames, self._publish_s = 0.0, 0, 0.0
         assert spec.main_video.video is not None
         self._chunk_s = spec.geometry.first / spec.main_video.video.fps
@@ -152,6 +153,7 @@ class Scheduler:
             state = await self._generate(plan)
             if self._publish_s:
                 self._meter.took("publish", self._publish_s)
+            self._meter.whole(plan.run, plan.chunk)
             self._broadcast(self._director.end_chunk(ChunkResult(plan, self._frames)))
             self._completed(state)
         await self._playout.wait_below(0)

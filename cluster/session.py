@@ -27,7 +27,7 @@ from cluster.load import Load
 from cluster.media.connection import Connection
 from cluster.media.output import AudioOutput, VideoOutput
 from cluster.media.recorder import Recorder
-from cluster.meters import OutputMeter
+from cluster.meters import ChunkMeter, OutputMeter
 from cluster.moderation.contents import contents_of
 from cluster.moderation.gate import Gate
 from cluster.moderation.screen import Screen
@@ -129,6 +129,7 @@ class Session:
             video=self._video,
             audio=self._audio,
             inputs=self._publishers.take,
+            meter=ChunkMeter(grant.model, grant.session_id),
             broadcast=self._dialogue.broadcast,
             completed=self._chunk_completed,
             due=self._due,

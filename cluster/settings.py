@@ -239,6 +239,15 @@ class UploadSettings(_Group):
     """How long a command waits for a file that is still on its way; clients wait 10 s for its reply."""
 
 
+class TracingSettings(_Group):
+    """Spans for OpenTelemetry (`cluster/tracing.py`)."""
+
+    endpoint: str | None = Field(default=None, pattern=r"^https?://")
+    """Where spans go by OTLP over HTTP, the path included (`http://collector:4318/v1/traces`); None makes none."""
+    share: float = Field(default=1.0, ge=0, le=1)
+    """Of the sessions that are traced."""
+
+
 class RecordingSettings(_Group):
     """Recordings of sessions, for clips and as a whole. Times in seconds."""
 
@@ -389,6 +398,7 @@ class Settings(BaseSettings):
     storage: StorageSettings = StorageSettings()
     uploads: UploadSettings = UploadSettings()
     recording: RecordingSettings = RecordingSettings()
+    tracing: TracingSettings = TracingSettings()
     moderation: ModerationSettings = ModerationSettings()
     limits: LimitSettings = LimitSettings()
     metrics_port: int = Field(default=9400, ge=0, le=65_535)

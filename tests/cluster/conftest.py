@@ -91,6 +91,15 @@ class Scene:
 
         await eventually(waiting_for_clients)
 
+    async def moved(self, session_id: str, worker: str) -> None:
+        """Wait until another worker than this one has it."""
+
+        async def elsewhere() -> bool:
+            record = await self.local.store.get(TENANT, session_id)
+            return record is not None and record.worker not in ("", worker)
+
+        await eventually(elsewhere)
+
     async def state(self, session_id: str) -> SessionState:
         return (await self.client.get_session(TENANT, session_id)).state
 

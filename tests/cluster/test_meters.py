@@ -51,7 +51,7 @@ def test_codecs_are_told_apart(read: Read, request: pytest.FixtureRequest) -> No
 
 
 def test_no_lead_is_a_missed_deadline(read: Read, request: pytest.FixtureRequest) -> None:
-    meter = ChunkMeter(request.node.name)
+    meter = ChunkMeter(request.node.name, "a session")
     for queued_s in (0.4, 0.0, 0.1):
         meter.lead(queued_s)
     assert read("llc_playout_lead_seconds_count") == 3

@@ -35,11 +35,7 @@ async def story(scene: Any) -> tuple[str, RtcClient]:
 async def rejoined(scene: Any, session_id: str, worker: str) -> RtcClient:
     """A client of the session on another worker than this one."""
 
-    async def elsewhere() -> bool:
-        record = await scene.local.store.get(TENANT, session_id)
-        return record.worker not in ("", worker)
-
-    await eventually(elsewhere)
+    await scene.moved(session_id, worker)
     return await scene.join(session_id)
 
 

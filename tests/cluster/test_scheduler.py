@@ -13,6 +13,7 @@ import pytest
 
 from cluster.arbiter import Arbiter
 from cluster.load import Load
+from cluster.meters import ChunkMeter
 from cluster.scheduler import MARGIN_S, Scheduler
 from cluster.seat import Seat
 from models.contract import ChunkPlan, ChunkResult, Geometry, Message, ModelSpec, Track, VideoFormat
@@ -218,6 +219,7 @@ class Bench:
             video={"main_video": self.playout},
             audio={"main_audio": self.sound},
             inputs=lambda: self.input,
+            meter=ChunkMeter(SPEC.name, "a session"),
             broadcast=self.said.extend,
             completed=self._complete,
             due=lambda: bool(self.director.prompt),

@@ -10,6 +10,7 @@ from safetensors.torch import load, save
 
 from longlive.engine import Engine, Kind, VerbOrderError
 from longlive.state import decode, encode
+from models.snapshots import OtherVersion
 from tests.longlive.networks import CITY, FOX, chunk, network, small
 
 pytestmark = pytest.mark.slow
@@ -97,8 +98,6 @@ def spoil(data: bytes, **fields: object) -> bytes:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"version": 1},
-        {"version": 3},
         {"frames": -1},
         {"slots": [0, 1, 2, 3]},
         {"slots": [0, 3, 5, 5]},
@@ -109,9 +108,16 @@ def spoil(data: bytes, **fields: object) -> bytes:
     ],
 )
 def test_a_record_that_no_engine_makes_is_refused(snapshot: bytes, fields: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="not a LongLive snapshot") as refusal:
+    with pytest.raises(ValueError, match="a LongLive snapshot that cannot be read") as refusal:
         decode(spoil(snapshot, **fields), SHAPE, torch.float32)
+    assert not isinstance(refusal.value, OtherVersion)
     assert FOX not in str(refusal.value)
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_another_version_is_told_from_damage(snapshot: bytes, version: int) -> None:
+    with pytest.raises(OtherVersion, match=f"version {version}, which is another one"):
+        decode(spoil(snapshot, version=version), SHAPE, torch.float32)
 
 
 @settings(max_examples=30)
