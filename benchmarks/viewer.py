@@ -18,6 +18,8 @@ from tests.support.received import MediaFrame
 MODEL = "longlive-v2"
 FPS = 24
 TIMEOUT_S = 30.0
+PICTURES = 24
+"""Of a chunk's 29 as many come, at least."""
 
 
 def p95(values: Sequence[float]) -> float:
@@ -60,6 +62,16 @@ class Viewer(Client):
     def of_type(self, kind: str) -> list[tuple[float, dict[str, Any]]]:
         """Messages of one type with their times."""
         return [(at, data) for at, of, data in self.messages if of == kind]
+
+    @property
+    def chunks(self) -> list[int]:
+        """Numbers of the session's chunks, as they were announced."""
+        return [int(data["session_chunk"]) for _, data in self.of_type("chunk_complete")]
+
+    async def plays(self, count: int) -> None:
+        """So many more chunks come, with their pictures, to the peer that the client has."""
+        before, pictures = len(self.chunks), len(self.frames)
+        await self.until(lambda: len(self.chunks) >= before + count and len(self.frames) >= pictures + count * PICTURES)
 
     def _picture(self, _: str, frame: MediaFrame) -> None:
         number = stamp.read(frame.to_ndarray(format="rgb24"))

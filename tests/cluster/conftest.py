@@ -7,7 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from redis.asyncio import Redis
 
 from cluster.allocator import Allocator
@@ -119,6 +121,19 @@ class Scene:
         for track in viewer.received:
             viewer.notify("resume_track", track)
         return viewer
+
+    def tapped(self, session_id: str) -> list[NDArray[np.uint8]]:
+        """The pictures that the session gives to playout from now on."""
+        output = self.local.session(session_id)._video["main_video"]
+        pictures: list[NDArray[np.uint8]] = []
+        push = output.push
+
+        def tap(rgb: NDArray[np.uint8]) -> None:
+            pictures.append(rgb.copy())
+            push(rgb)
+
+        output.push = tap
+        return pictures
 
     async def close(self) -> None:
         for viewer in self.viewers:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from prometheus_client import REGISTRY
 
 from cluster.settings import PoolSettings
@@ -30,20 +29,6 @@ AT_ONCE = {"offload_after_s": 0.0}
 def room_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A device that keeps no second session in time."""
     monkeypatch.setattr(LongLiveReplica, "trial", lambda self: 0.8)
-
-
-def tapped(scene: Any, session_id: str) -> list[NDArray[np.uint8]]:
-    """The pictures that the session gives to playout from now on."""
-    output = scene.local.session(session_id)._video["main_video"]
-    pictures: list[NDArray[np.uint8]] = []
-    push = output.push
-
-    def tap(rgb: NDArray[np.uint8]) -> None:
-        pictures.append(rgb.copy())
-        push(rgb)
-
-    output.push = tap
-    return pictures
 
 
 async def paused(viewer: RtcClient) -> int:
@@ -81,7 +66,7 @@ async def test_the_picture_goes_on_as_if_the_session_had_never_left(launch):
     before = REGISTRY.get_sample_value("llc_offload_bytes_total", {"model": "longlive-v2"}) or 0.0
     scene = launch(SHARED, **AT_ONCE)
     session_id = await scene.opened("longlive-v2")
-    session, live = scene.local.session(session_id), tapped(scene, session_id)
+    session, live = scene.local.session(session_id), scene.tapped(session_id)
     viewer = await scene.join(session_id)
     viewer.command("set_shot", {"prompt": "a red dune"})
     viewer.command("start")

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from cluster.errors import ClipGone, NotFound
@@ -32,20 +31,6 @@ SHARED = PoolSettings(model="longlive-v2", min_warm=1, sessions_per_worker=2)
 def settings(settings: Settings, tmp_path: Path) -> Settings:
     recording = RecordingSettings(keep="clips", folder=tmp_path / "recordings")
     return settings.model_copy(update={"recording": recording})
-
-
-def tapped(scene: Any, session_id: str) -> list[NDArray[np.uint8]]:
-    """The pictures that the session gives to playout from now on."""
-    output = scene.local.session(session_id)._video["main_video"]
-    pictures: list[NDArray[np.uint8]] = []
-    push = output.push
-
-    def tap(rgb: NDArray[np.uint8]) -> None:
-        pictures.append(rgb.copy())
-        push(rgb)
-
-    output.push = tap
-    return pictures
 
 
 async def directed(viewer: RtcClient, chances: random.Random) -> None:
@@ -97,7 +82,7 @@ def again(log: bytes) -> list[Made]:
 async def test_a_session_and_its_branch_are_made_again_from_their_logs(launch, unmeasured, tmp_path):
     scene = launch(SHARED)
     first = await scene.opened("longlive-v2")
-    live = tapped(scene, first)
+    live = scene.tapped(first)
     viewer = await scene.join(first)
     await directed(viewer, random.Random())
     snapshot = await saved(scene, first)

@@ -25,8 +25,6 @@ REDIS_PORT, PORT = 6390, 8080
 URL = f"http://{FIRST}:{PORT}"
 KEY = "rk_hosts"
 SLOTS = {"slot": 1.0}
-PICTURES = 24
-"""Of a chunk's 29 as many come, at least."""
 PATIENCE_S = 90.0
 VARIABLES = {
     "LLC_API_KEYS": KEY,
@@ -78,18 +76,6 @@ async def workers(first: Host) -> list[dict[str, Any]]:
     return [json.loads(line) for line in told.splitlines()]
 
 
-def chunks(viewer: Viewer) -> list[int]:
-    return [int(data["session_chunk"]) for _, data in viewer.of_type("chunk_complete")]
-
-
-async def plays(viewer: Viewer, count: int) -> None:
-    """So many more chunks come, with their pictures."""
-    before, pictures = len(chunks(viewer)), len(viewer.frames)
-    await viewer.until(
-        lambda: len(chunks(viewer)) >= before + count and len(viewer.frames) >= pictures + count * PICTURES
-    )
-
-
 @pytest.fixture
 async def viewers(hosts: tuple[Host, Host]) -> AsyncIterator[list[Viewer]]:
     """A story on each host; the viewers of both are on the first one."""
@@ -104,7 +90,7 @@ async def viewers(hosts: tuple[Host, Host]) -> AsyncIterator[list[Viewer]]:
                 await viewer.connect()
                 viewer.command("set_shot", prompt="a red dune")
                 viewer.command("start")
-                await plays(viewer, 1)
+                await viewer.plays(1)
             yield found
 
 
@@ -126,12 +112,12 @@ async def test_a_host_is_cut_off_and_comes_back(hosts: tuple[Host, Host], viewer
         waits = await told(goes, lambda event: event.session.queue)
         assert waits.session.queue is not None
         assert waits.session.queue.position == 0, "nobody is before it"
-        await plays(stays, 2)
+        await stays.plays(2)
     await told(goes, lambda event: event.session.queue is None)
     await goes.reconnect()
-    await plays(goes, 2)
-    await plays(stays, 1)
-    assert set(chunks(goes)) == set(range(1, max(chunks(goes)) + 1)), "none is left out"
-    assert chunks(stays) == list(range(1, len(chunks(stays)) + 1)), "and none comes twice here"
+    await goes.plays(2)
+    await stays.plays(1)
+    assert set(goes.chunks) == set(range(1, max(goes.chunks) + 1)), "none is left out"
+    assert stays.chunks == list(range(1, len(stays.chunks) + 1)), "and none comes twice here"
     integrity = (PROGRAMS / "longlive-cluster", "integrity", "--within", "30")
     assert "all fits" in await asyncio.to_thread(first.told, *integrity)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import ray
 
-from benchmarks.viewer import MODEL, Viewer, signed_in
+from benchmarks.viewer import MODEL, PICTURES, Viewer, signed_in
 from tests.support.redis_process import RedisProcess
 from tests.support.server import WORKERS, Server
 from tests.support.waiting import eventually
@@ -26,8 +26,6 @@ POOLS = ({"model": MODEL, "min_warm": 1, "max_workers": 2}, {"model": "echo"})
 PATIENCE_S = 30.0
 AWAY = 3
 """Chunks that are played while a part is away: about as many seconds."""
-PICTURES = 24
-"""Of a chunk's 29 as many come, at least."""
 
 
 @pytest.fixture(scope="module")
@@ -69,17 +67,10 @@ async def viewer(cluster: Server) -> AsyncIterator[Viewer]:
         yield viewer
 
 
-def chunks(viewer: Viewer) -> list[int]:
-    return [int(data["session_chunk"]) for _, data in viewer.of_type("chunk_complete")]
-
-
 async def plays(viewer: Viewer, count: int) -> None:
-    """So many more chunks come, with their pictures, to the peer that the client has."""
-    before, pictures = len(chunks(viewer)), len(viewer.frames)
-    await viewer.until(
-        lambda: len(chunks(viewer)) >= before + count and len(viewer.frames) >= pictures + count * PICTURES
-    )
-    assert chunks(viewer) == list(range(1, len(chunks(viewer)) + 1)), "each chunk is announced once, in order"
+    """So many more chunks come, and nothing has gone wrong."""
+    await viewer.plays(count)
+    assert viewer.chunks == list(range(1, len(viewer.chunks) + 1)), "each chunk is announced once, in order"
     assert not viewer.of_type("sessionEnded")
 
 
@@ -148,15 +139,15 @@ async def test_redis_dies_and_comes_back(cluster: Server, viewer: Viewer, redis:
 
 async def test_a_worker_that_hangs_is_left(cluster: Server, viewer: Viewer) -> None:
     worker = await asyncio.to_thread(cluster.holder, viewer.session_id)
-    announced = chunks(viewer)[-1]
+    announced = viewer.chunks[-1]
     os.kill(worker["pid"], signal.SIGSTOP)
     async for event in viewer.api.events(viewer.session_id):
         if event.name == "worker":
             break
     pictures = len(viewer.frames)
     await viewer.reconnect()
-    await viewer.until(lambda: chunks(viewer)[-1] > announced + 1 and len(viewer.frames) > pictures + PICTURES)
-    assert set(chunks(viewer)) == set(range(1, chunks(viewer)[-1] + 1)), "none is left out"
+    await viewer.until(lambda: viewer.chunks[-1] > announced + 1 and len(viewer.frames) > pictures + PICTURES)
+    assert set(viewer.chunks) == set(range(1, viewer.chunks[-1] + 1)), "none is left out"
     assert viewer.of_type("session_moved")[-1][1] == {"cause": "worker_lost"}
     assert not viewer.of_type("sessionEnded")
     await eventually(lambda: worker["pid"] not in cluster.pids(WORKERS), PATIENCE_S)  # Ray waits before it does
