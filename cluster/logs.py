@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+QUOTING = (ValueError, LookupError, TypeError, AttributeError)
+"""Texts of such errors often quote the value that was wrong, which may be what a client has written."""
+OURS = ("cli", "cluster", "gateway", "longlive", "models", "wan", "wire")
+"""Packages whose errors say nothing that a client must not read."""
 
 
 def configure(level: str, **ids: str) -> None:
@@ -20,7 +27,7 @@ def configure(level: str, **ids: str) -> None:
         add_ids,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(told),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.PositionalArgumentsFormatter(), structlog.processors.JSONRenderer()],
@@ -35,3 +42,21 @@ def configure(level: str, **ids: str) -> None:
     )
     handler.setFormatter(formatter)
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def told(failure: ExcInfo) -> str:
+    """A failure and what led to it, each with its stack; without the texts that may quote a client."""
+    parts = [f"{''.join(traceback.format_tb(error.__traceback__))}{_named(error)}" for error in _chain(failure[1])]
+    return "\n\nled to:\n".join(reversed(parts))
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _named(error: BaseException) -> str:
+    kind = type(error)
+    quotes = isinstance(error, QUOTING) and kind.__module__.partition(".")[0] not in OURS
+    return kind.__qualname__ if quotes else f"{kind.__qualname__}: {error}"

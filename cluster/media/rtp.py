@@ -133,6 +133,12 @@ def is_rtcp(data: bytes) -> bool:
     return rtp.is_rtcp(data)
 
 
+def sequence_number(sender: RTCRtpSender, data: bytes, other: int) -> int:
+    """That of an RTP packet of the sender's own stream (RFC 3550, section 5.1), `other` for a retransmission."""
+    own = int.from_bytes(data[8:12], "big") == sender._ssrc
+    return int.from_bytes(data[2:4], "big") if own else other
+
+
 def round_trip(sender: RTCRtpSender) -> float | None:
     """The smoothed round trip in seconds, once a report has come."""
     rtt: float | None = getattr(sender, _RTT)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 
 from aiortc import RTCDtlsTransport, RTCRtpSender
 
@@ -26,15 +28,18 @@ LIMITED_SPEED = 1.25
 """... and this much where the way is narrow."""
 PAUSE_S = 0.2
 """Nothing leaves for this long when a queue is full: what is sent again would only be lost again."""
-REPAIR_SHARE = 0.25
+REPAIR_SHARE = 0.5
 """Retransmissions may take this share of the target."""
 REPAIR_BURST_S = 0.5
-REPAIR_AGE_S = 1.0
-"""A packet asked for longer ago than this is not sent again."""
+REPAIR_AGE_S = 2.0
+"""A packet that has been due for longer than this is not sent again."""
 SAME_LOSS = 1.2
 """A packet is sent again once per this many round trips."""
 GUESSED_RTT_S = 0.2
 """The round trip while none is known."""
+SAFE_PACKETS = 64
+"""A packet that may be there already is not sent again once so many have followed it: aiortc's receiver takes a second
+copy from a hundred packets ago for another stream, and forgets all that it holds."""
 
 
 class Way:
@@ -126,6 +131,14 @@ class Way:
             await asyncio.wait(self._tasks)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """Asked for; `doubtful` if so soon after it was last sent again that it may have arrived meanwhile."""
+
+    due_at: float
+    doubtful: bool
+
+
 class PacedTransport:
     """Stands before a sender's DTLS transport."""
 
@@ -134,8 +147,9 @@ class PacedTransport:
         self._way = way
         self._sender = sender
         self._resend = rtp.take_over_retransmission(sender, self._asked_for)
-        self._wanted: dict[int, float] = {}
+        self._wanted: dict[int, _Wanted] = {}
         self._resent: dict[int, float] = {}
+        self._newest = 0
         self._asked = asyncio.Event()
         sender.setTransport(self)  # type: ignore[arg-type]
 
@@ -144,7 +158,10 @@ class PacedTransport:
 
     async def _send_rtp(self, data: bytes) -> None:
         await self._dtls._send_rtp(data)
-        if not rtp.is_rtcp(data) and (wait := self._way.sent(len(data))) > 0:
+        if rtp.is_rtcp(data):
+            return
+        self._newest = rtp.sequence_number(self._sender, data, self._newest)
+        if (wait := self._way.sent(len(data))) > 0:
             await asyncio.sleep(wait)
             self._way.waited()
 
@@ -152,25 +169,34 @@ class PacedTransport:
         if sequence_number not in self._wanted:
             if sequence_number not in self._resent:
                 self._way.lost()
-            self._wanted[sequence_number] = self._way.now()
+            self._wanted[sequence_number] = self._want(sequence_number)
             self._asked.set()
 
+    def _want(self, number: int) -> _Wanted:
+        """At once; or, if it was sent again lately, when that has had time to arrive: some receivers ask once more at
+        the next loss only, which may be far off, and show nothing until then."""
+        lately = SAME_LOSS * (rtp.round_trip(self._sender) or GUESSED_RTT_S)
+        now, arrives_at = self._way.now(), self._resent.get(number, float("-inf")) + lately
+        return _Wanted(max(now, arrives_at), now < arrives_at)
+
     async def repair(self) -> None:
-        """Send again what is asked for, oldest first."""
+        """Send again what is asked for, first what is due first."""
         while True:
             self._asked.clear()
-            await self._asked.wait()
-            while self._wanted:
-                await self._repair(*self._next())
+            if not self._wanted:
+                await self._asked.wait()
+                continue
+            number = min(self._wanted, key=lambda number: self._wanted[number].due_at)
+            if (early := self._wanted[number].due_at - self._way.now()) > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(early):
+                        await self._asked.wait()
+            else:
+                await self._repair(number, self._wanted.pop(number))
 
-    def _next(self) -> tuple[int, float]:
-        number = next(iter(self._wanted))
-        return number, self._wanted.pop(number)
-
-    async def _repair(self, number: int, asked_at: float) -> None:
+    async def _repair(self, number: int, wanted: _Wanted) -> None:
         now = self._way.now()
-        lately = SAME_LOSS * (rtp.round_trip(self._sender) or GUESSED_RTT_S)
-        if now - asked_at > REPAIR_AGE_S or now - self._resent.get(number, float("-inf")) < lately:
+        if now - wanted.due_at > REPAIR_AGE_S or (wanted.doubtful and self._behind(number) > SAFE_PACKETS):
             return
         self._forget(now)
         self._resent.pop(number, None)
@@ -181,6 +207,9 @@ class PacedTransport:
             return
         if (wait := self._way.repaired(rtp.PACKET_SIZE)) > 0:
             await asyncio.sleep(wait)
+
+    def _behind(self, number: int) -> int:
+        return (self._newest - number) % 2**16
 
     def _forget(self, now: float) -> None:
         while self._resent and now - next(iter(self._resent.values())) > REPAIR_AGE_S:

@@ -8,6 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from cluster import logs
+from cluster.errors import NotFound
 from cluster.settings import PoolSettings
 
 LONGLIVE = PoolSettings(model="longlive-v2", min_warm=1)
@@ -61,3 +62,26 @@ def test_lines_are_json_with_the_process_ids(capfd):
     ours, theirs = (json.loads(line) for line in capfd.readouterr().err.splitlines())
     assert (ours["event"], ours["worker_id"], ours["session_id"], ours["level"]) == ("happened", "w-1", "s-1", "info")
     assert (theirs["event"], theirs["worker_id"], theirs["logger"]) == ("careful", "w-1", "library")
+
+
+@pytest.mark.fast
+def test_a_failure_is_told_with_its_stack_and_without_what_a_client_wrote() -> None:
+    def parse(text: str) -> int:
+        try:
+            return int(text)
+        except ValueError as error:
+            raise RuntimeError("out of memory") from error
+
+    try:
+        parse(WORDS)
+    except RuntimeError as error:
+        told = logs.told((type(error), error, error.__traceback__))
+    assert WORDS not in told
+    assert told.index("ValueError") < told.index("led to:") < told.index("RuntimeError: out of memory")
+    assert "return int(text)" in told
+
+
+@pytest.mark.fast
+def test_an_error_of_ours_keeps_its_text() -> None:
+    error = NotFound("no such session")
+    assert logs.told((NotFound, error, None)) == "NotFound: no such session"

@@ -12,13 +12,14 @@ from cluster.media.encoder import VideoCodec
 from tests.support.link import Link, Path, narrow
 from tests.support.netns import Namespace, NoNamespaces, namespaces, wire
 from tests.support.rtc_client import WAIT_S, RtcClient
-from tests.support.stretch import SETTINGS, Figures, Seen, Stretch, through
+from tests.support.stretch import FPS, SETTINGS, Figures, Seen, Stretch, through
 
 pytestmark = pytest.mark.media
 
 STRETCH_S = 8
 SHARE_SHOWN = 0.95
-FROZEN_S = 1.0
+FROZEN_S = 2.0
+"""Twice what is reached (`python -m benchmarks.links`): here it only matters that nothing is stuck."""
 TOO_BUSY = 0.15
 
 
@@ -33,7 +34,7 @@ def check(stretch: Stretch, played: int, seen: Seen) -> None:
     """What was to be reached; the machine's own stalls are not the sender's."""
     check_pace(stretch)
     figures = Figures.of(played, seen.at)
-    assert figures.shown >= SHARE_SHOWN * played, figures
+    assert figures.shown >= SHARE_SHOWN * played - FPS * stretch.stalled_s, (figures, stretch.stalled_s)
     assert figures.frozen_s <= FROZEN_S + stretch.stalled_s, (figures, stretch.stalled_s)
 
 
@@ -86,7 +87,7 @@ async def test_lost_packets_are_sent_again(stretch: Stretch) -> None:
         played = await stretch.play(STRETCH_S)
         check_pace(stretch)
         assert link.lost > 0
-        assert Figures.of(played, seen.at).shown >= SHARE_SHOWN * played
+        assert Figures.of(played, seen.at).shown >= SHARE_SHOWN * played - FPS * stretch.stalled_s
 
 
 async def test_one_encode_follows_the_slowest_viewer_that_keeps_up(stretch: Stretch) -> None:

@@ -11,7 +11,7 @@ from aiortc import RTCRtpSender
 from cluster.media import rtp
 from cluster.media.congestion import START
 from cluster.media.output import VideoCodec, VideoOutput
-from cluster.media.sender import REPAIR_AGE_S, REPAIR_BURST_S, REPAIR_SHARE, Way
+from cluster.media.sender import REPAIR_AGE_S, REPAIR_BURST_S, REPAIR_SHARE, SAFE_PACKETS, Way
 from cluster.settings import MediaSettings
 from tests.support.clock import FakeClock
 
@@ -46,6 +46,11 @@ class Sender:
     async def _resend(self, number: int) -> None:
         self.again.append(number)
 
+    async def send(self, number: int) -> None:
+        """A packet of the stream leaves."""
+        packet = RTP[:2] + number.to_bytes(2, "big") + bytes(4) + self.rtp._ssrc.to_bytes(4, "big")
+        await self.rtp.transport._send_rtp(packet)
+
     async def ask(self, *numbers: int) -> None:
         """The receiver asks for packets."""
         await asyncio.sleep(0)
@@ -65,13 +70,29 @@ async def sender(clock: FakeClock) -> AsyncIterator[Sender]:
 
 
 async def test_what_is_asked_for_is_sent_again_once_per_round_trip(sender: Sender, clock: FakeClock) -> None:
+    await sender.send(8)
     await sender.ask(7, 8)
     clock.advance(0.05)
-    await sender.ask(7, 8, 9)
-    assert sender.again == [7, 8, 9]
+    await sender.ask(7, 9)
+    assert sender.again == [7, 8, 9], "the first repair may still be on its way"
+    clock.advance(REPAIR_AGE_S / 2)
+    await sender.ask(10)
+    assert sender.again == [7, 8, 9, 7, 10], "if it was lost, too, the receiver may not ask a third time"
+
+
+async def test_a_second_copy_does_not_come_so_late_that_it_looks_like_another_stream(
+    sender: Sender, clock: FakeClock
+) -> None:
+    await sender.ask(7)
+    clock.advance(0.05)
+    await sender.ask(7)
+    await sender.send(7 + SAFE_PACKETS + 1)
+    clock.advance(REPAIR_AGE_S / 2)
+    await sender.ask(10)
+    assert sender.again == [7, 10]
     clock.advance(REPAIR_AGE_S / 2)
     await sender.ask(7)
-    assert sender.again == [7, 8, 9, 7]
+    assert sender.again == [7, 10, 7], "asked for after so long, it is not there"
 
 
 async def test_retransmissions_have_a_budget(sender: Sender) -> None:
