@@ -1,8 +1,9 @@
 """Random deaths under live sessions: `python -m benchmarks.chaos --minutes 10`, or `make chaos`.
 
 A real cluster; clients that direct their sessions over WebRTC, and a stranger that tries to get at them; now and then,
-by a seed, a worker, the allocator, a gateway replica or Redis is killed, or a worker stopped. The exit code is 1 if
-anything is not as promised. `--report FILE` writes what was found as JSON, and beside it as Markdown.
+by a seed, a worker, the allocator, a gateway replica or Redis is killed, a worker stopped, or a client's network lost.
+The exit code is 1 if anything is not as promised. `--report FILE` writes what was found as JSON, and beside it as
+Markdown.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -53,9 +54,10 @@ NOT_ANSWERED = (Unavailable, RedisError, LookupError)
 class Killer:
     """Deaths by the dice."""
 
-    def __init__(self, stage: Stage, account: Account, dice: random.Random) -> None:
+    def __init__(self, stage: Stage, account: Account, playing: Mapping[str, Director], dice: random.Random) -> None:
         self._stage = stage
         self._account = account
+        self._playing = playing
         self._dice = dice
         self.kills: Counter[str] = Counter()
 
@@ -67,6 +69,7 @@ class Killer:
             "allocator killed": (4, lambda: self._processes(ALLOCATOR)),
             "gateway replica killed": (4, lambda: self._processes(REPLICA)),
             "Redis killed": (2, self._redis),
+            "client's network lost": (3, self._network),
         }
         while True:
             await asyncio.sleep(self._dice.uniform(0.5, 1.5) * every_s)
@@ -94,6 +97,11 @@ class Killer:
         while not self._stage.kill(title):
             await asyncio.sleep(0.2)
 
+    async def _network(self) -> None:
+        while not self._playing:
+            await asyncio.sleep(0.2)
+        self._playing[self._dice.choice(sorted(self._playing))].lose_network()
+
     async def _redis(self) -> None:
         self._account.redis_back_at = float("inf")
         self._stage.redis.kill()
@@ -102,23 +110,24 @@ class Killer:
         self._account.redis_back_at = time.monotonic() + FLUSHED_S
 
 
-async def direct(make: Callable[[], Director], dice: random.Random, end: float, playing: set[str]) -> None:
+async def direct(make: Callable[[], Director], dice: random.Random, end: float, playing: dict[str, Director]) -> None:
     """One session after another until the end."""
     while (left := end - time.monotonic()) > 0:
         director = make()
         play = asyncio.create_task(director.play(min(left, dice.uniform(*LIFE_S))))
         while not play.done():
             await asyncio.wait([play], timeout=1)
-            playing.add(director.session_id)
-        playing.discard(director.session_id)
+            if director.session_id:
+                playing[director.session_id] = director
+        playing.pop(director.session_id, None)
         await play
 
 
-async def intrude(stranger: Stranger, dice: random.Random, playing: set[str]) -> None:
+async def intrude(stranger: Stranger, dice: random.Random, playing: Collection[str]) -> None:
     """Try on a session every now and then, until cancelled."""
     while True:
         await asyncio.sleep(dice.uniform(1, 4))
-        if ids := sorted(filter(None, playing)):
+        if ids := sorted(playing):
             await stranger.try_on(dice.choice(ids))
 
 
@@ -162,14 +171,14 @@ async def ends(stage: Stage, account: Account) -> None:
 
 async def run(seconds: float, sessions: int, every_s: float, seed: int) -> Report:
     """Bring a cluster up, and break it for so long."""
-    dice, account, playing = random.Random(seed), Account(), set[str]()
+    dice, account, playing = random.Random(seed), Account(), dict[str, Director]()
     pools = ({"model": MODEL, "min_warm": 1, "max_workers": sessions + 1},)
     load_before = os.getloadavg()[0]
     async with AsyncExitStack() as stack:
         stage = await stack.enter_async_context(Stage.raised(pools, {"LLC_API_KEYS": f"{KEY},{STRANGER_KEY}"}))
         api = await stack.enter_async_context(signed_in(stage.server.url, KEY))
         other = await stack.enter_async_context(signed_in(stage.server.url, STRANGER_KEY))
-        killer = Killer(stage, account, random.Random(dice.random()))
+        killer = Killer(stage, account, playing, random.Random(dice.random()))
         begun = time.monotonic()
         others: list[Awaitable[Any]] = [killer.run(every_s), look(stage, account)]
         others.append(intrude(Stranger(other, account), random.Random(dice.random()), playing))

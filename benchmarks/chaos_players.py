@@ -98,6 +98,11 @@ class Director:
             await self._dropped()
         await self._finish(played=played)
 
+    def lose_network(self) -> None:
+        """Nothing comes or goes any more on the present connection, and nobody is told."""
+        if self._client is not None and self._next:
+            self._client.peer.vanish()
+
     # --- connections
 
     async def _created(self) -> str:

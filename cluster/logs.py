@@ -44,9 +44,9 @@ def configure(level: str, **ids: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
 
 
-def told(failure: ExcInfo) -> str:
+def told(exc_info: ExcInfo) -> str:
     """A failure and what led to it, each with its stack; without the texts that may quote a client."""
-    parts = [f"{''.join(traceback.format_tb(error.__traceback__))}{_named(error)}" for error in _chain(failure[1])]
+    parts = [f"{''.join(traceback.format_tb(error.__traceback__))}{_named(error)}" for error in _chain(exc_info[1])]
     return "\n\nled to:\n".join(reversed(parts))
 
 
