@@ -45,6 +45,9 @@ RUN apt-get update \
     && echo "export PATH=/opt/longlive/bin:\$PATH" >/etc/profile.d/longlive.sh
 COPY --from=build /opt/longlive /opt/longlive
 COPY --from=sbom /sbom.json /usr/share/longlive-cluster/sbom.json
+# The load test, which the chart can run: no part of the package, started in its folder.
+COPY benchmarks /opt/longlive-load/benchmarks
+COPY tests/support /opt/longlive-load/tests/support
 ENV PATH=/opt/longlive/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     RAY_worker_niceness=0 \
