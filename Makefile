@@ -72,6 +72,21 @@ prometheus:
 	@command -v promtool >/dev/null || { $(MAKE) --no-print-directory apt PACKAGES=prometheus \
 		&& { $(AS_ROOT) systemctl disable --quiet --now prometheus prometheus-node-exporter 2>/dev/null || true; }; }
 
+# --- peers that the cluster is measured beside; the first of these that is new enough
+
+PEERS_PYTHON ?= $(PYTHON) python3.14 python3.13 python3.12 $(wildcard $(HOME)/.pyenv/versions/*/bin/python3)
+
+.PHONY: peers
+peers: .venv-peers/.ready ## the peers of `python -m benchmarks.peers`, in an environment of their own
+
+.venv-peers/.ready: benchmarks/peers/requirements.txt
+	@for python in $(PEERS_PYTHON); do \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null || continue; \
+		"$$python" -m venv --clear .venv-peers; exit; \
+	done; echo "CPython 3.12 or newer is needed: set PEERS_PYTHON="; exit 1
+	.venv-peers/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 # --- the chart and the image
 
 CHART_TESTS := tests/helm
@@ -129,6 +144,10 @@ fuzz: .venv/.test ## the fuzz tests, twenty times as long as in `test`
 chaos: .venv/.test ## random deaths under live sessions (ARGS="--minutes 10")
 	$(BIN)/python -m benchmarks.chaos $(ARGS)
 
+.PHONY: load
+load: .venv/.test ## how many sessions fit (ARGS="--find"); docs/load.md
+	$(BIN)/python -m benchmarks.load $(ARGS)
+
 bench: .venv/.test ## the benchmark of a session (ARGS="--minutes 10")
 	$(BIN)/python benchmarks/session.py $(ARGS)
 
@@ -136,5 +155,5 @@ proto: .venv/.test ## regenerate the protobuf module
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. wire/reactor_wire.proto
 
 clean: ## everything that make made
-	rm -rf .venv .venv-reactor-0.8 .venv-image .venv-sbom $(CHART_TESTS)/node_modules $(JS)/node_modules $(JS)/dist build out demo.mp4 demo.png failover.mp4
+	rm -rf .venv .venv-reactor-0.8 .venv-peers .venv-image .venv-sbom $(CHART_TESTS)/node_modules $(JS)/node_modules $(JS)/dist build out demo.mp4 demo.png failover.mp4
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
