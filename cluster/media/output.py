@@ -81,6 +81,11 @@ class VideoOutput:
         """Seconds of pictures accepted and not yet released."""
         return self._pacer.queued_s
 
+    @property
+    def lead_s(self) -> float:
+        """Seconds until a picture accepted now would be due; less than 0: so late; 0 before the first."""
+        return self._pacer.lead_s
+
     async def wait_below(self, seconds: float) -> None:
         """Return once `queued_s` is at most `seconds`, or the output is closed."""
         while self.queued_s > seconds and not self._closed:

@@ -70,6 +70,12 @@ class Pacer(Generic[T]):
         return len(self._queue) * self._interval
 
     @property
+    def lead_s(self) -> float:
+        """Seconds until an item that is pushed now would be due; less than 0: so late; 0 before the first."""
+        with self._lock:
+            return 0.0 if self._due is None else self._due + len(self._queue) * self._interval - self._clock()
+
+    @property
     def wait_s(self) -> float | None:
         """Seconds until the next item is due; 0 if it is overdue, None while nothing is queued."""
         with self._lock:

@@ -8,6 +8,7 @@ Retransmissions go the same way, from a task of their own, within a budget.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,7 +38,7 @@ SAME_LOSS = 1.2
 """A packet is sent again once per this many round trips."""
 GUESSED_RTT_S = 0.2
 """The round trip while none is known."""
-SAFE_PACKETS = 64
+SAFE_PACKETS = 96
 """A packet that may be there already is not sent again once so many have followed it: aiortc's receiver takes a second
 copy from a hundred packets ago for another stream, and forgets all that it holds."""
 
@@ -180,18 +181,17 @@ class PacedTransport:
         return _Wanted(max(now, arrives_at), now < arrives_at)
 
     async def repair(self) -> None:
-        """Send again what is asked for, first what is due first."""
+        """Send again what is asked for; of what is due the oldest first, which the receiver waits for."""
         while True:
             self._asked.clear()
-            if not self._wanted:
-                await self._asked.wait()
-                continue
-            number = min(self._wanted, key=lambda number: self._wanted[number].due_at)
-            if (early := self._wanted[number].due_at - self._way.now()) > 0:
+            early = min((wanted.due_at for wanted in self._wanted.values()), default=math.inf) - self._way.now()
+            if early > 0:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(early):
+                    async with asyncio.timeout(None if early == math.inf else early):
                         await self._asked.wait()
             else:
+                due = (number for number, wanted in self._wanted.items() if wanted.due_at <= self._way.now())
+                number = max(due, key=self._behind)
                 await self._repair(number, self._wanted.pop(number))
 
     async def _repair(self, number: int, wanted: _Wanted) -> None:

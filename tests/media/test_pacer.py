@@ -41,6 +41,16 @@ def test_playing_starts_at_once_and_goes_on_without_a_seam(pacer: Pacer[int], cl
     assert pacer.underruns == 0
 
 
+def test_the_lead_is_what_is_left_to_show_the_last_item_too(pacer: Pacer[int], clock: FakeClock) -> None:
+    pacer.push([0, 1])
+    assert pacer.lead_s == pytest.approx(0.2)
+    clock.now = 0.15
+    pacer.release(10)
+    assert (pacer.queued_s, pacer.lead_s) == (0, pytest.approx(0.05))
+    clock.now = 0.3
+    assert pacer.lead_s == pytest.approx(-0.1)
+
+
 def test_an_underrun_restarts_the_clock(pacer: Pacer[int], clock: FakeClock) -> None:
     pacer.push([0])
     pacer.release(10)

@@ -70,7 +70,7 @@ async def sender(clock: FakeClock) -> AsyncIterator[Sender]:
 
 
 async def test_what_is_asked_for_is_sent_again_once_per_round_trip(sender: Sender, clock: FakeClock) -> None:
-    await sender.send(8)
+    await sender.send(10)
     await sender.ask(7, 8)
     clock.advance(0.05)
     await sender.ask(7, 9)
