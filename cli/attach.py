@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -34,17 +33,22 @@ async def with_cluster(settings: Settings, work: Callable[[ClusterClient], Await
 
 
 async def with_key_ring(settings: Settings, work: Callable[[KeyRing], Awaitable[T]]) -> T:
-    """What `work` returns on the cluster's key ring; a Redis that is set is enough. Raises NotRunning."""
-    if url := settings.redis_url or os.environ.get("REDIS_URL"):
-        return await _on_redis(url, settings, work)
+    """What `work` returns on the cluster's key ring. Raises NotRunning."""
+    return await with_redis(settings, lambda redis: work(KeyRing(redis, settings)))
+
+
+async def with_redis(settings: Settings, work: Callable[[Redis], Awaitable[T]]) -> T:
+    """What `work` returns on the cluster's Redis; one that is set is enough. Raises NotRunning."""
+    if url := settings.given_redis:
+        return await _on_redis(url, work)
     async with _attached(settings):
-        return await _on_redis(await remote.redis_url(settings), settings, work)
+        return await _on_redis(await remote.redis_url(settings), work)
 
 
-async def _on_redis(url: str, settings: Settings, work: Callable[[KeyRing], Awaitable[T]]) -> T:
+async def _on_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
     redis = Redis.from_url(url)
     try:
-        return await work(KeyRing(redis, settings))
+        return await work(redis)
     except RedisError as error:
         raise NotRunning(f"Redis does not answer: {error}") from error
     finally:

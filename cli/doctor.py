@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Callable
@@ -70,7 +69,7 @@ def _redis(settings: Settings) -> Finding:
 
     from cluster.redis_server import RedisUnavailable, binary
 
-    if url := settings.redis_url or os.environ.get("REDIS_URL"):
+    if url := settings.given_redis:
         try:
             with Redis.from_url(url, socket_timeout=2) as redis:
                 redis.ping()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated, NoReturn, TypeVar
 
 import typer
@@ -12,6 +14,7 @@ from pydantic import SecretStr, ValidationError
 from rich.console import Console
 from rich.table import Column, Table
 
+from cli.usage import Form
 from cluster.errors import UnknownWorker
 from cluster.keys import GRACE_S, KeyLimits, KeyRing
 from cluster.records import PriorityClass
@@ -181,6 +184,37 @@ def integrity(
     if found:
         raise typer.Exit(1)
     console.print("all fits")
+
+
+@app.command("usage")
+def show_usage(
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="In UTC; without it yesterday.", show_default=False)
+    ] = None,
+    account: Annotated[str | None, typer.Option(help="Of one account alone.")] = None,
+    form: Annotated[Form, typer.Option("--format", help="A table, CSV, or one JSON object a line.")] = Form.TABLE,
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="Write `usage-DAY.csv` (or `.jsonl`) there.", exists=True, file_okay=False, writable=True),
+    ] = None,
+) -> None:
+    """Show what accounts have used on a day, one line an account and model; a Redis that is set is enough."""
+    from cli import attach, usage
+
+    if folder is not None and form is Form.TABLE:
+        _fail("--folder is for --format csv or json")
+    of_day = day.date() if day is not None else usage.yesterday()
+    settings = _settings()
+    try:
+        rows = asyncio.run(attach.with_redis(settings, lambda redis: usage.rows(redis, settings, of_day, account)))
+    except attach.NotRunning as error:
+        _fail(str(error))
+    if form is Form.TABLE:
+        console.print(usage.table(rows))
+    elif folder is None:
+        typer.echo(usage.written(rows, form), nl=False)
+    else:
+        console.print(str(usage.save(folder, of_day, rows, form)), highlight=False, soft_wrap=True)
 
 
 @keys_app.command("create")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
@@ -16,11 +17,15 @@ import ray
 from ray import serve
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cluster.remote import start_ray
+from cluster import remote
+from cluster.client import ClusterClient
+from cluster.errors import ClusterError
 from cluster.settings import Settings
 from gateway.deployment import build
 
 APP = "gateway"
+STOPPED = "cluster stopped"
+PATIENCE_S = 5.0
 LOGGING: dict[str, Any] = {"encoding": "JSON", "enable_access_log": False}
 
 
@@ -35,18 +40,22 @@ class PortTaken(RuntimeError):
 def running(settings: Settings, host: str, port: int) -> Iterator[None]:
     """The cluster, for as long as the block runs; a Ray that was started here ends with it.
 
+    Then its sessions end with `STOPPED`, unless a Redis of their own keeps them for the next start.
+
     Raises:
         PortTaken: something listens on the port already.
     """
     _require_free(host, port)
     for chatty in ("ray", "ray.serve"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    own = start_ray()
+    own = remote.start_ray()
     try:
         serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
         serve.run(build(settings.model_dump()), name=APP, route_prefix="/")
         _until_ready(f"http://127.0.0.1:{port}/ready")
         yield
+        if own and not settings.given_redis:
+            asyncio.run(_end_sessions(settings))
     finally:
         if not own:
             serve.delete(APP)
@@ -56,6 +65,18 @@ def running(settings: Settings, host: str, port: int) -> Iterator[None]:
 @retry(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(60), wait=wait_fixed(0.1), reraise=True)
 def _until_ready(url: str) -> None:
     httpx.get(url, timeout=5).raise_for_status()
+
+
+async def _end_sessions(settings: Settings) -> None:
+    """Nothing outlives this cluster: its clients are told so instead of being left to wait for it."""
+    cluster = await ClusterClient.connect(settings)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            await cluster.end_all(STOPPED)
+    except (TimeoutError, ClusterError) as error:
+        logging.getLogger(__name__).warning("sessions were not ended: %s", error)
+    finally:
+        await cluster.close()
 
 
 def wait_for_signal() -> None:

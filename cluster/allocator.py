@@ -15,16 +15,17 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from cluster import metrics, tracing
+from cluster import metrics
 from cluster.api import WorkerGone, WorkerState, WorkerStatus
 from cluster.clock import SteadyClock
+from cluster.departures import Departure, Departures
 from cluster.errors import Conflict, NotFound, NotReady, QueueFull, Unavailable, UnknownModel, UnknownWorker
 from cluster.fleet import Backend, Fleet
 from cluster.inspection import facts
 from cluster.integrity import Inspector, Violation, violations
 from cluster.janitor import keep_clean
+from cluster.ledger import Ledger
 from cluster.policy import Pool, by_model
-from cluster.promises import Promises
 from cluster.records import TERMINAL, Grant, Move, Place, SessionRecord, Ticket
 from cluster.recovery import settle, tickets
 from cluster.settings import Settings
@@ -32,6 +33,8 @@ from cluster.slots import Slots
 from cluster.storage import open_storage
 from cluster.store import RecordUnreadable, Store
 from cluster.tasks import Tasks
+from cluster.usage import UsageStore
+from cluster.waits import Waits
 from cluster.words import NoWord, word_of
 from wire.http import SessionState
 
@@ -58,22 +61,18 @@ class Allocator:
         self._fleet = Fleet(settings, backend, self._tasks, heard=self._heard, lost=self._lost, now=self._clock.now)
         self._grants: dict[str, int] = {}
         """By session id, the first `seq` of its worker that knows of it."""
-        self._promises = Promises()
-        metrics.begin_allocator(self._pools)
-        self._asked_at: dict[str, float] = {}
         self._granting: set[str] = set()
-        self._moving: dict[str, Move] = {}
-        self._moved_at: dict[str, float] = {}
-        """Since when, where this allocator has seen it."""
-        self._handing_over: set[str] = set()
-        self._leave_at: dict[str, float] = {}
-        """By name, when a draining worker's sessions are to be moved."""
+        self._ledger = Ledger(UsageStore(store.redis, settings))
+        self._waits = Waits(self._ledger, self._clock.now)
+        self._departures = Departures(self._clock.now)
+        metrics.begin_allocator(self._pools)
         self._look_at = 0.0
         self._kick = asyncio.Event()
         self._recovered = asyncio.Event()
         self._tasks.start(self._main())
         self._tasks.start(keep_clean(open_storage(settings), settings))
         self._tasks.start(self._inspect())
+        self._tasks.start(self._ledger.run())
 
     # --- api --------------------------------------------------------------------------------------------------------
 
@@ -85,19 +84,19 @@ class Allocator:
         now = self._clock.now()
         arrival = min(now, max(now - LATE_S, self._clock.of(ticket.arrival)))
         pool.enqueue(ticket.model_copy(update={"arrival": arrival}), now)
-        self._asked_at[ticket.session_id] = time.monotonic()
+        self._waits.asked([ticket.session_id])
         await self._serve(pool)
         self._kick.set()
         place = pool.place(ticket.session_id, self._clock.now())
         if place is not None:
-            self._promises.make(ticket.session_id, place.eta_s, self._clock.now())
+            self._waits.promised(ticket.session_id, place.eta_s)
         return place
 
     async def places(self, model: str, session_ids: Sequence[str]) -> dict[str, Place]:
         """See `AllocatorApi.places`."""
         await self._recovered.wait()
         found = self._pool(model).places(session_ids, self._clock.now())
-        self._asked_at |= dict.fromkeys(found, time.monotonic())
+        self._waits.asked(found)
         return found
 
     async def cancel(self, model: str, session_id: str) -> None:
@@ -120,11 +119,9 @@ class Allocator:
         if not names:
             raise UnknownWorker(f"no worker and no node named {target}")
         for name in names:
-            self._leave_at.pop(name, None)
-            if deadline_s is not None:
-                self._leave_at[name] = self._clock.now() + deadline_s
-                self._look_at = 0.0
+            self._departures.set(name, None if deadline_s is None else self._clock.now() + deadline_s)
             self._fleet.drain(self._pool(self._fleet.statuses[name].model), name, leave_by)
+        self._look_at = 0.0
         self._kick.set()
         return names
 
@@ -152,6 +149,7 @@ class Allocator:
     async def close(self) -> None:
         """End the allocator's tasks; workers and sessions go on."""
         await self._tasks.close()
+        await self._ledger.close()
 
     # --- the loop ---------------------------------------------------------------------------------------------------
 
@@ -216,7 +214,7 @@ class Allocator:
             log.error("record_unreadable", session_id=ticket.session_id)
             self._forget(pool, ticket.session_id)
             return
-        move = self._moving.get(ticket.session_id)
+        move = self._waits.why(ticket.session_id)
         if move is not None and record is not None and record.worker:  # none has handed it over
             move = Move.LOST
             await self._count_move(record)
@@ -226,15 +224,13 @@ class Allocator:
             self._forget(pool, ticket.session_id)
             return
         started_at = record.started_at or now
-        deadline = started_at + record.max_duration_s
         held = record.model_copy(update={"epoch": epoch, "worker": worker.name, "started_at": started_at})
-        grant = Grant(record=held, deadline=deadline, move=move)
-        handle = self._fleet.handles.get(worker.name)
+        grant = Grant(record=held, deadline=started_at + record.max_duration_s, move=move)
         try:
-            if handle is None:
-                raise WorkerGone(worker.name)
-            seq = await handle.reserve(grant)
+            seq = await self._reserve(worker.name, grant)
         except WorkerGone:
+            if move is None:
+                self._waits.begun(ticket)
             self._fleet.forget(pool, worker.name)
             self._move(pool, ticket.tenant, ticket.session_id, Move.LOST)
         except Conflict as refusal:  # the worker knows better what it holds
@@ -242,28 +238,31 @@ class Allocator:
             was = {"worker": "", "started_at": record.started_at}
             await self._store.update(ticket.tenant, ticket.session_id, epoch, **was)
             self._put_back(pool, ticket)
-            if handle is not None:
-                with suppress(WorkerGone, NoWord):
-                    self._heard(pool, await word_of(worker.name, pool.settings.model, handle.watch(-1, 0)))
+            await self._ask(pool, worker.name)
         else:
-            self._granting.discard(ticket.session_id)
-            self._moving.pop(ticket.session_id, None)
-            self._grants[ticket.session_id] = seq
-            pool.runs(ticket.session_id, self._clock.of(started_at), self._clock.of(deadline))
-            if (kept := self._promises.keep(ticket.session_id, self._clock.now())) is not None:
-                metrics.observe_promise(ticket.model, kept)
-            if (status := self._fleet.statuses.get(worker.name)) is not None:
-                self._heard(pool, status)  # it may be over already
-            log.info("granted", worker_id=worker.name, session_id=ticket.session_id, epoch=epoch)
-            moved_at = self._moved_at.pop(ticket.session_id, None)
-            if move is None:
-                waited_s = max(0.0, self._clock.now() - ticket.arrival)
-                metrics.ADMISSION.labels(ticket.model).observe(waited_s)
-                tracing.span("admission", ticket.session_id, waited_s, worker_id=worker.name)
-            elif moved_at is not None:
-                took_s = self._clock.now() - moved_at
-                metrics.MOVE.labels(ticket.model, move.value).observe(took_s)
-                tracing.span("failover", ticket.session_id, took_s, worker_id=worker.name, cause=move.value)
+            self._granted(pool, ticket, grant, seq)
+
+    async def _reserve(self, name: str, grant: Grant) -> int:
+        """The `seq` of the worker's word from which on it knows of the session. Raises WorkerGone, Conflict."""
+        if (handle := self._fleet.handles.get(name)) is None:
+            raise WorkerGone(name)
+        return await handle.reserve(grant)
+
+    def _granted(self, pool: Pool, ticket: Ticket, grant: Grant, seq: int) -> None:
+        record, session_id = grant.record, ticket.session_id
+        self._granting.discard(session_id)
+        self._grants[session_id] = seq
+        pool.runs(session_id, self._clock.of(record.started_at), self._clock.of(grant.deadline))
+        log.info("granted", worker_id=record.worker, session_id=session_id, epoch=record.epoch)
+        self._waits.granted(ticket, record.worker, grant.move)
+        if (status := self._fleet.statuses.get(record.worker)) is not None:
+            self._heard(pool, status)  # it may be over already
+
+    async def _ask(self, pool: Pool, name: str) -> None:
+        """Have a worker's word now."""
+        if (handle := self._fleet.handles.get(name)) is not None:
+            with suppress(WorkerGone, NoWord):
+                self._heard(pool, await word_of(name, pool.settings.model, handle.watch(-1, 0)))
 
     async def _drop_former_hold(self, pool: Pool, ticket: Ticket) -> None:
         """A session that was reopened at once: its former worker's word that it has ended is still on its way."""
@@ -282,9 +281,9 @@ class Allocator:
         pool.enqueue(ticket.model_copy(update={"priority": 0}), self._clock.now())
 
     async def _close_unasked(self, pool: Pool) -> None:
-        limit = time.monotonic() - self._settings.limits.queue_poll_grace_s
+        grace_s = self._settings.limits.queue_poll_grace_s
         for ticket in list(pool.waiting.values()):
-            if ticket.priority > 0 and self._asked_at.setdefault(ticket.session_id, time.monotonic()) < limit:
+            if ticket.priority > 0 and self._waits.vanished(ticket.session_id, grace_s):
                 log.info("waiter_vanished", session_id=ticket.session_id)
                 await self._end(ticket.tenant, ticket.session_id, "client vanished while waiting")
                 self._forget(pool, ticket.session_id)
@@ -294,7 +293,7 @@ class Allocator:
         inspector = Inspector()
         while True:
             await asyncio.sleep(self._settings.limits.integrity_s)
-            if self._granting or self._handing_over:
+            if self._granting or self._departures.under_way:
                 continue
             with suppress(Unavailable):
                 lasting = inspector.lasting(await self.check_integrity())
@@ -311,10 +310,9 @@ class Allocator:
             return
         if status.state in (WorkerState.DRAINING, WorkerState.EXITING):
             pool.drain(worker.name)
-            if status.leave_by is not None:  # asked for here, or by an allocator before this one
-                self._leave_at.setdefault(status.name, self._clock.of(status.leave_by))
-            else:
-                self._leave_at.pop(status.name, None)
+            if status.leave_by is None or self._departures.leave_at(status.name) is None:
+                at = None if status.leave_by is None else self._clock.of(status.leave_by)
+                self._departures.set(status.name, at)  # it was asked for here, or by an allocator before this one
         elif status.generation < self._settings.generation and not worker.draining:
             self._fleet.drain(pool, status.name, None)
         held = {session.session_id for session in status.sessions}
@@ -325,7 +323,8 @@ class Allocator:
             self._look_at = 0.0
         for session_id in held & known:  # after a restart this is all there is to know of the grant
             self._grants.setdefault(session_id, status.seq)
-        for session_id in known - held - self._handing_over - self._granting:  # of these the calls themselves will tell
+        under_way = self._departures.under_way | self._granting  # what becomes of these, the calls will tell
+        for session_id in known - held - under_way:
             first = self._grants.get(session_id)
             if first is not None and status.seq >= first:  # not a word from before the grant
                 tenant = worker.sessions[session_id]
@@ -349,27 +348,20 @@ class Allocator:
         """A worker has ended: its sessions queue again, before new ones."""
         tenants = dict(pool.workers[name].sessions) if name in pool.workers else {}
         for session_id in pool.gone(name):
-            if session_id not in self._granting | self._handing_over:  # else that fails, and it queues then
+            if session_id not in self._granting | self._departures.under_way:  # else that fails, and it queues then
                 self._move(pool, tenants[session_id], session_id, Move.LOST)
-        self._leave_at.pop(name, None)
+        self._departures.set(name, None)
         log.warning("worker_gone", worker_id=name, sessions=len(tenants))
         self._kick.set()
 
     def _move_overdue(self, pool: Pool) -> None:
-        """Have the sessions moved that draining workers still hold past their time, and those that no device brings
-        back where they are."""
-        now = self._clock.now()
-        for status in self._fleet.statuses.values():
-            if status.model != pool.settings.model or status.name not in pool.workers:
-                continue
-            overdue = self._leave_at.get(status.name, math.inf) <= now
-            stranded = {held.session_id for held in status.sessions if held.stranded}
-            for session_id, tenant in pool.workers[status.name].sessions.items():  # whatever else it claims
-                if (overdue or session_id in stranded) and session_id not in self._handing_over | self._granting:
-                    self._handing_over.add(session_id)
-                    self._tasks.start(self._hand_over(pool, status.name, tenant, session_id))
+        for each in self._departures.due(pool, self._fleet.statuses.values()):
+            if each.session_id not in self._granting:
+                self._departures.begin(each.session_id)
+                self._tasks.start(self._hand_over(pool, each))
 
-    async def _hand_over(self, pool: Pool, name: str, tenant: str, session_id: str) -> None:
+    async def _hand_over(self, pool: Pool, departure: Departure) -> None:
+        name, tenant, session_id = departure
         over = False
         try:
             await self._fleet.handles[name].hand_over(session_id)
@@ -380,7 +372,7 @@ class Allocator:
         except (KeyError, WorkerGone):
             pass  # it left with its last session before it could answer, or it was lost: the record knows
         finally:
-            self._handing_over.discard(session_id)
+            self._departures.end(session_id)
         if over and ((holder := pool.holder(session_id)) is None or holder.name != name):
             return  # that was an old word of the worker's: the session has moved already
         self._forget(pool, session_id)
@@ -389,12 +381,11 @@ class Allocator:
 
     def _move(self, pool: Pool, tenant: str, session_id: str, why: Move) -> None:
         self._grants.pop(session_id, None)
-        self._moving[session_id] = why
+        self._waits.moves(session_id, why)
         model = pool.settings.model
         metrics.MOVED.labels(model, why.value).inc()
         log.warning("session_moves", session_id=session_id, cause=why.value)
         now = self._clock.now()
-        self._moved_at.setdefault(session_id, now)
         pool.enqueue(Ticket(session_id=session_id, tenant=tenant, model=model, arrival=now, priority=0), now)
 
     async def _count_move(self, record: SessionRecord) -> None:
@@ -421,7 +412,7 @@ class Allocator:
                     pool.runs(ticket.session_id, started_at, started_at + record.max_duration_s)
                 continue
             if ticket.priority == 0:
-                self._moving[ticket.session_id] = Move.LOST if record.worker else Move.PLANNED
+                self._waits.moved(ticket.session_id, Move.LOST if record.worker else Move.PLANNED)
             try:
                 pool.enqueue(ticket, self._clock.now())
             except QueueFull:  # so it is the last to come who are refused
@@ -441,11 +432,10 @@ class Allocator:
     # --- small things -----------------------------------------------------------------------------------------------
 
     def _forget(self, pool: Pool, session_id: str) -> None:
+        if (ticket := pool.waiting.get(session_id)) is not None:
+            self._waits.over(ticket)
+        self._waits.forget(session_id)
         self._grants.pop(session_id, None)
-        self._asked_at.pop(session_id, None)
-        self._promises.drop(session_id)
-        self._moving.pop(session_id, None)
-        self._moved_at.pop(session_id, None)
         pool.cancel(session_id)
         pool.release(session_id, self._clock.now())
         self._kick.set()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from datetime import date
 from typing import Any, Self
 
 from redis.asyncio import Redis
@@ -30,6 +31,7 @@ from cluster.settings import Settings
 from cluster.storage import open_storage
 from cluster.store import Store
 from cluster.throttle import Throttle
+from cluster.usage import UsageStore
 from cluster.views import Views
 from cluster.watch import View, Watch
 from wire.http import (
@@ -43,6 +45,7 @@ from wire.http import (
     SessionState,
 )
 from wire.uploads import CreateUpload
+from wire.usage import DayUsage
 
 __all__ = ["Allowance", "ApiKey", "ClusterClient", "View"]
 
@@ -60,6 +63,7 @@ class ClusterClient:
         self._store = Store(redis, settings)
         self._keys = KeyRing(redis, settings)
         self._throttle = Throttle(redis, settings)
+        self._usage = UsageStore(redis, settings)
         self._intake = Intake(redis, settings)
         self._saved = SavedSnapshots(redis, self._store, settings)
         self._catalogue = Catalogue(settings)
@@ -172,6 +176,11 @@ class ClusterClient:
                 await (await self._worker_of(record.worker)).close(session_id, text)
         await self._allocator.cancel(record.model, session_id)
 
+    async def end_all(self, reason: str) -> None:
+        """End every session of the cluster, whoever's it is."""
+        records = [record async for record in self._store.all_open()]
+        await asyncio.gather(*(self.delete_session(one.tenant, one.session_id, reason) for one in records))
+
     # --- saved snapshots --------------------------------------------------------------------------------------------
 
     async def save_snapshot(self, tenant: str, session_id: str, request: SaveSnapshot) -> SavedSnapshot:
@@ -196,6 +205,12 @@ class ClusterClient:
     async def delete_snapshot(self, tenant: str, snapshot_id: str) -> None:
         """Forget one. Raises NotFound."""
         await answered(self._saved.delete(tenant, snapshot_id))
+
+    # --- usage ------------------------------------------------------------------------------------------------------
+
+    async def usage(self, tenant: str, first: date, last: date) -> list[DayUsage]:
+        """The days from `first` to `last` on which the account has used something, the first one first."""
+        return await answered(self._usage.days(tenant, first, last))
 
     # --- signalling -------------------------------------------------------------------------------------------------
 

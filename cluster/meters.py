@@ -43,10 +43,10 @@ class ChunkMeter:
         tracing.span("chunk", self._session_id, total_s, run=run, chunk=chunk, **self._took)
         self._took.clear()
 
-    def lead(self, queued_s: float) -> None:
-        """The chunk's first pictures have come, with so many seconds of the last one's left to show."""
-        self._lead.observe(queued_s)
-        if queued_s <= 0:
+    def lead(self, lead_s: float) -> None:
+        """The chunk's first pictures have come so many seconds before the first is due; less than 0 is late."""
+        self._lead.observe(max(0.0, lead_s))
+        if lead_s < 0:
             self._late.inc()
 
     def pictures(self, count: int) -> None:

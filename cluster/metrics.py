@@ -35,13 +35,11 @@ CHUNK = Histogram(
 )
 LEAD = Histogram(
     "llc_playout_lead_seconds",
-    "What was left to show when a chunk's first pictures came; 0 is a missed deadline",
+    "How long before the first was due a chunk's pictures came; 0 where they were late",
     ["model"],
     buckets=_LEAD_BUCKETS,
 )
-CHUNKS_LATE = Counter(
-    "llc_chunk_deadline_missed_total", "Chunks whose first picture came after playout had run dry", ["model"]
-)
+CHUNKS_LATE = Counter("llc_chunk_deadline_missed_total", "Chunks whose first picture came after it was due", ["model"])
 FRAMES = Counter("llc_frames_total", "Pictures given to the pacer", ["model"])
 ENCODED = Counter("llc_frames_encoded_total", "Pictures encoded, each once per codec in use", ["model", "codec"])
 ENCODED_BYTES = Counter("llc_encoded_bytes_total", "Bytes of pictures as encoded, once per codec", ["model", "codec"])
@@ -67,6 +65,11 @@ CONNECTIONS = Gauge("llc_connections", "Open connections of this worker", ["mode
 SESSIONS_ENDED = Counter("llc_sessions_ended_total", "Sessions ended on this worker, by reason", ["model", "reason"])
 SESSIONS_LOST = Counter(
     "llc_sessions_lost_total", "Sessions ended by a fault of this side, by reason", ["model", "reason"]
+)
+SESSION_SECONDS = Counter(
+    "llc_session_seconds_total",
+    "Seconds of sessions by what they did; those of a wait come when it ends",
+    ["model", "state"],
 )
 COMMANDS = Counter("llc_commands_total", "Commands by outcome: accepted, refused, invalid", ["model", "outcome"])
 COMMAND = Histogram(
@@ -137,6 +140,8 @@ def begin_worker(model: str, faults: Iterable[str]) -> None:
     for reason in faults:
         SESSIONS_LOST.labels(model, reason)
     SESSIONS_ENDED.labels(model, "closed")
+    for state in ("generating", "paused", "orphaned"):
+        SESSION_SECONDS.labels(model, state)
     for owner in ("session", "worker", "engine", "device", "recorder", "archive"):
         FAILURES.labels(owner)
 
@@ -146,6 +151,7 @@ def begin_allocator(models: Iterable[str]) -> None:
     for model in models:
         for each in _OF_POOLS:
             each.labels(model)
+        SESSION_SECONDS.labels(model, "waiting")
         for reason in ("too many workers lost", "queue full"):
             SESSIONS_LOST.labels(model, reason)
         for cause in Move:

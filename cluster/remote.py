@@ -219,7 +219,7 @@ class Handles:
 
 async def redis_url(settings: Settings) -> str:
     """The settings' Redis, `REDIS_URL`, or an embedded one that is started where this is first asked."""
-    if url := settings.redis_url or os.environ.get("REDIS_URL"):
+    if url := settings.given_redis:
         return url
     name = f"{settings.cluster}:redis"
     options = RedisActor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)

@@ -39,6 +39,11 @@ class Playout(Protocol):
         """Seconds accepted and not yet released."""
         ...
 
+    @property
+    def lead_s(self) -> float:
+        """Seconds until a picture accepted now would be due; less than 0 by how late it would be."""
+        ...
+
     def push(self, rgb: NDArray[np.uint8]) -> None:
         """Accept pictures."""
         ...
@@ -49,6 +54,18 @@ class Playout(Protocol):
 
     def flush(self) -> None:
         """Drop what is queued."""
+        ...
+
+
+class Work(Protocol):
+    """What is told of a session's work (`cluster.stay.Stay`)."""
+
+    def playing(self, playing: bool) -> None:
+        """Whether there is something to play."""
+        ...
+
+    def made(self, frames: int, busy_s: float) -> None:
+        """A chunk of so many pictures, which took the device so long."""
         ...
 
 
@@ -74,6 +91,7 @@ class Scheduler:
         audio: Mapping[str, Sound],
         inputs: Callable[[], Inputs],
         meter: ChunkMeter,
+        work: Work,
         broadcast: Callable[[Sequence[Message]], None],
         completed: Callable[[bytes], None],
         due: Callable[[], bool],
@@ -97,7 +115,8 @@ class Scheduler:
         self._fresh = True
         self._finishing = False
         self._meter = meter
-        self._started, self._frames, self._publish_s = 0.0, 0, 0.0
+        self._work = work
+        self._started, self._frames, self._publish_s, self._took_s = 0.0, 0, 0.0, 0.0
         assert spec.main_video.video is not None
         self._chunk_s = spec.geometry.first / spec.main_video.video.fps
 
@@ -144,6 +163,7 @@ class Scheduler:
                     await self._news.wait()
                 continue
             plan = self._director.begin_chunk()
+            self._work.playing(plan is not None)
             if plan is None:
                 self._fresh = True
                 await self._rest(self._news)
@@ -151,6 +171,7 @@ class Scheduler:
             self._resting_since = None
             self._broadcast(plan.messages)
             state = await self._generate(plan)
+            self._work.made(self._frames, self._took_s)
             if self._publish_s:
                 self._meter.took("publish", self._publish_s)
             self._meter.whole(plan.run, plan.chunk)
@@ -191,7 +212,9 @@ class Scheduler:
 
         async with self._seat.turn(time.monotonic() + self._playout.queued_s):
             self._started, self._frames, self._publish_s = time.perf_counter(), 0, 0.0
-            return await self._seat.chunk(partial(self._chunk, plan, self._inputs(), emit))
+            state = await self._seat.chunk(partial(self._chunk, plan, self._inputs(), emit))
+            self._took_s = time.perf_counter() - self._started
+            return state
 
     def _chunk(self, plan: ChunkPlan, inputs: Inputs, emit: Callable[[Media], None]) -> bytes:
         """One chunk, in a thread of the executor: the verbs in order, media handed to the loop as they come.
@@ -237,5 +260,5 @@ class Scheduler:
     def _note_first(self, seconds: float) -> None:
         self._first_picture_s.append(seconds)
         if not self._fresh:
-            self._meter.lead(self._playout.queued_s)
+            self._meter.lead(self._playout.lead_s)
         self._fresh = False

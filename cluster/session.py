@@ -7,14 +7,13 @@ scheduler generates; the journal keeps Redis up to date. Timers end a session th
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import structlog
 from redis.exceptions import RedisError
 
-from cluster import metrics
+from cluster import endings, metrics
 from cluster.arbiter import Arbiter
 from cluster.attachments import Attachments
 from cluster.commands import Dispatch
@@ -23,38 +22,29 @@ from cluster.dialogue import Dialogue
 from cluster.errors import NotFound
 from cluster.eventlog import EventLog, opened
 from cluster.journal import Journal, Snapshot
+from cluster.ledger import Ledger
 from cluster.load import Load
 from cluster.media.connection import Connection
-from cluster.media.output import AudioOutput, VideoOutput
 from cluster.media.recorder import Recorder
-from cluster.meters import ChunkMeter, OutputMeter
-from cluster.moderation.contents import contents_of
+from cluster.meters import ChunkMeter
 from cluster.moderation.gate import Gate
 from cluster.moderation.screen import Screen
+from cluster.outbound import Outbound
+from cluster.progress import Progress
 from cluster.publishers import Publishers
 from cluster.records import Grant, Move
 from cluster.scheduler import Scheduler
 from cluster.seat import Seat
 from cluster.settings import PoolSettings, Settings
+from cluster.stay import Stay
 from cluster.store import Store
 from cluster.tasks import Tasks
+from cluster.timers import Timers
 from models.contract import DeviceLost, Model, Stream
-from wire.frames import (
-    ClientMessage,
-    ModelMessage,
-)
+from wire.frames import ClientMessage, ModelMessage
 from wire.http import FLAT_CONNECTION_ID, SessionState
 
 log = structlog.get_logger(__name__)
-
-FENCED = "moved to another worker"
-MODERATED = "moderation"
-UNMODERATED = "moderation unavailable"
-UNUSABLE = "snapshot unusable"
-OTHER_VERSION = "snapshot of another version"
-UNOPENED = "could not be opened"
-OUR_FAULT = ("generation failed", UNUSABLE, UNOPENED)
-"""Reasons for which a session is lost, and not over."""
 
 
 class Session:
@@ -74,6 +64,7 @@ class Session:
         gate: Gate | None,
         arbiter: Arbiter,
         load: Load,
+        ledger: Ledger,
         executor: Any,
         ended: Callable[[Session, str], None],
         broken: Callable[[DeviceLost], None],
@@ -84,28 +75,26 @@ class Session:
         self._settings = settings
         self._store = store
         self._attachments = attachments
-        self._recorder = recorder
         self._ended = ended
         self._broken = broken
         self._greeted: set[int] = set()
         self._ending: asyncio.Task[None] | None = None
         self._tasks = Tasks("session")
         self._journal = Journal(store, grant, fenced=self._fenced)
-        self._video, self._audio = self._outputs()
-        self._events = EventLog(self._media_s, None if recorder is None else recorder.note)
+        self._outbound = Outbound(grant.model, model.spec, settings.media)
+        self._events = EventLog(self._outbound.media_s, None if recorder is None else recorder.note)
         self._director = self._events.director(model.director())
         observed = self._events.stream
         self._seat = Seat(grant.model, lambda: observed(open_stream()), load=load, arbiter=arbiter, executor=executor)
+        self._stay = Stay(ledger, grant, pool)
         self._run = self._director.run
         self._screen = None if gate is None else Screen(gate, grant)
+        self._progress = Progress(grant.model, model, self._director, self._seat, self._screen)
         if recorder is not None:
-            self._video[model.spec.main_video.name].record(recorder)
-        self._meters = {name: OutputMeter(grant.model) for name in self._video}
+            self._outbound.record(recorder)
         self.connections = Connections(grant, settings.limits, self._connection)
         self._publishers = Publishers(model.spec.tracks)
-        self._grace: asyncio.TimerHandle | None = None
-        self._deadline: asyncio.TimerHandle | None = None
-        self._stream_state = b""
+        self._timers = Timers(grant, settings.limits, self.end)
         self._log = log.bind(session_id=grant.session_id, epoch=grant.epoch)
         self._dialogue = Dialogue(
             grant,
@@ -126,13 +115,14 @@ class Session:
             model.spec,
             self._director,
             self._seat,
-            video=self._video,
-            audio=self._audio,
+            video=self._outbound.video,
+            audio=self._outbound.audio,
             inputs=self._publishers.take,
             meter=ChunkMeter(grant.model, grant.session_id),
+            work=self._stay,
             broadcast=self._dialogue.broadcast,
             completed=self._chunk_completed,
-            due=self._due,
+            due=self._progress.due,
             offload_after_s=settings.limits.offload_after_s if pool.sessions_per_worker > 1 else None,
         )
 
@@ -153,21 +143,17 @@ class Session:
             record = await self._store.get(self.grant.tenant, self.grant.session_id)
             self._screen.warnings = 0 if record is None else record.warnings
         if snapshot is not None:
-            await self._restore(snapshot)
+            await self._progress.restore(snapshot)
+            self._run = self._director.run
         await self._events.begin(opened(self.grant, self._pool, snapshot))
         if not await self._journal.take_up(SessionState.WAITING):
-            self.end(FENCED)
+            self.end(endings.FENCED)
         if self._ending is not None:  # it ended before it began: nothing of it may start
             await self._ending
             return
         self._tasks.start(self._journal.run())
         self._generating = self._tasks.start(self._generate())
-        loop = asyncio.get_running_loop()
-        limits = self._settings.limits
-        grace = limits.connect_grace_s if parts is None else limits.reconnect_grace_s
-        self._await_client(grace, SessionState.CLOSED if parts is None else SessionState.INACTIVE)
-        left = max(0.0, min(self.grant.deadline - time.time(), self.grant.record.max_duration_s))
-        self._deadline = loop.call_later(left, self.end, "maximum duration reached")
+        self._timers.begin(restored=parts is not None)
         self._log.info("session_opened", restored=parts is not None)
 
     async def hand_over(self) -> None:
@@ -178,17 +164,18 @@ class Session:
         """
         self._scheduler.finish()
         await asyncio.wait([self._generating])
-        if self._ending is None and self._stream_state:
-            self._stream_state = await self._seat.export()
+        if self._ending is None:
+            await self._progress.make_exact()
         if self._ending is None:
             self._journal.note(worker="")
-            self._journal.keep(self._snapshot)
+            self._journal.keep(self._progress.snapshot)
             await self._settled()
         if self._ending is not None:
             raise NotFound(f"session {self.grant.session_id} is over")
+        self._stay.was_ours()
         self._dialogue.close(say=True)
         self.connections.send(_moved(Move.PLANNED))
-        await asyncio.shield(self.end(FENCED))
+        await asyncio.shield(self.end(endings.FENCED))
 
     async def _settled(self) -> None:
         """All that has happened so far is kept; while that is written, more may happen."""
@@ -204,32 +191,29 @@ class Session:
         return self._ending
 
     def _fenced(self) -> None:
-        self.end(FENCED)
+        self.end(endings.FENCED)
 
     def _moderated(self) -> None:
-        self.end(MODERATED)
+        self.end(endings.MODERATED)
 
     async def _end(self, reason: str, state: SessionState) -> None:
-        for timer in (self._grace, self._deadline):
-            if timer is not None:
-                timer.cancel()
-        if reason != FENCED:
+        self._stay.stop()
+        self._timers.stop()
+        if reason != endings.FENCED:
             try:
                 await self._journal.end(state, reason)
             except RedisError:
+                self._stay.was_ours()  # without Redis nobody is given a session
                 self._log.warning("redis_unavailable", during="session end")
-        self._dialogue.close(say=reason != FENCED)
-        said = None if reason == FENCED else reason  # it is not over: the client shall come back
+        self._dialogue.close(say=reason != endings.FENCED)
+        said = None if reason == endings.FENCED else reason  # it is not over: the client shall come back
         await self.connections.close(said)
         await self._tasks.close()
-        outputs: list[VideoOutput | AudioOutput] = [*self._video.values(), *self._audio.values()]
-        await asyncio.gather(*(output.close() for output in outputs))
+        await self._outbound.close()
         self._seat.close()
-        self._log.info("session_ended", reason=_label(reason), state=state.value)
-        metrics.SESSIONS_ENDED.labels(self.grant.model, _label(reason)).inc()
-        if reason in OUR_FAULT:
-            metrics.SESSIONS_LOST.labels(self.grant.model, reason).inc()
-        if reason != FENCED and state is SessionState.CLOSED:
+        self._log.info("session_ended", reason=endings.label(reason), state=state.value, seconds=self._stay.seconds)
+        endings.count(self.grant.model, reason)
+        if reason != endings.FENCED and state is SessionState.CLOSED:
             await self._attachments.drop()
         self._ended(self, reason)
 
@@ -240,20 +224,14 @@ class Session:
         elif isinstance(failure, Exception):
             metrics.FAILURES.labels("engine").inc()
             self._log.error("generation_failed", exc_info=failure)
-            self.end("generation failed")
-
-    def _await_client(self, grace_s: float, then: SessionState) -> None:
-        if self._grace is not None:
-            self._grace.cancel()
-        loop = asyncio.get_running_loop()
-        self._grace = loop.call_later(grace_s, lambda: self.end("no client", then))
+            self.end(endings.FAILED)
 
     # --- connections ------------------------------------------------------------------------------------------------
 
     def _connection(self, connection_id: int) -> Connection:
         return Connection(
             connection_id,
-            outputs={**self._video, **self._audio},
+            outputs=self._outbound.by_name,
             inputs={track.name: track.kind for track in self._model.spec.tracks if track.direction == "in"},
             settings=self._settings.media,
             listener=self,
@@ -263,9 +241,9 @@ class Session:
     def opened(self, connection: Connection) -> None:
         """A connection is open: greet it, and generate for it."""
         self._log.info("connection_opened", connection_id=connection.id, role=connection.role.value)
-        if self._grace is not None:
-            self._grace.cancel()
+        self._timers.came()
         self._scheduler.set_watched(True)
+        self._stay.watched(True)
         self._journal.note(state=SessionState.ACTIVE.value)
         news = [] if self.grant.move is None or connection.id in self._greeted else [_moved(self.grant.move)]
         self._greeted.add(connection.id)
@@ -285,8 +263,9 @@ class Session:
         was_open = self.connections.closed(connection)  # else the grace that runs already is the client's
         if was_open and not self.connections and self._ending is None:
             self._scheduler.set_watched(False)
+            self._stay.watched(False)
             self._journal.note(state=SessionState.SUSPENDED.value)
-            self._await_client(self._settings.limits.reconnect_grace_s, SessionState.INACTIVE)
+            self._timers.left()
 
     def message(self, connection: Connection, message: ClientMessage) -> None:
         """See `Dialogue.message`."""
@@ -309,12 +288,6 @@ class Session:
         if self._seat.stranded and self._seat.room:
             self._scheduler.wake()
 
-    def _due(self) -> bool:
-        """Whether the director has something to generate. A copy is asked: to ask is to cross the boundary."""
-        copy = self._model.director()
-        copy.restore(self._director.snapshot())
-        return copy.begin_chunk() is not None
-
     # --- chunks and snapshots ---------------------------------------------------------------------------------------
 
     def _director_changed(self) -> int:
@@ -322,74 +295,18 @@ class Session:
             self._run = self._director.run
             self._scheduler.flush()
         self._scheduler.wake()
-        return self._journal.keep(self._snapshot)
+        return self._journal.keep(self._progress.snapshot)
 
     def _chunk_completed(self, state: bytes) -> None:
-        self._stream_state = state
-        self._journal.keep(self._snapshot)
-        for name, output in self._video.items():
-            self._meters[name].observe(output.stats)
-
-    def _snapshot(self) -> Snapshot:
-        return Snapshot(model=self.grant.model, director=self._director.snapshot(), stream=self._stream_state)
-
-    async def _restore(self, snapshot: Snapshot) -> None:
-        if snapshot.model != self.grant.model:
-            raise ValueError(f"a snapshot of {snapshot.model}, not of {self.grant.model}")
-        self._director.restore(snapshot.director)
-        if self._screen is not None:
-            kept = await asyncio.to_thread(self._seat.stream.contents, snapshot.stream) if snapshot.stream else ()
-            refused = await self._screen.check(contents_of([*self._director.contents(), *kept]), None)
-            if refused is not None:
-                raise refused
-        self._run = self._director.run
-        self._stream_state = snapshot.stream
-        if snapshot.stream:
-            await self._seat.restore(snapshot.stream)
+        self._progress.completed(state)
+        self._journal.keep(self._progress.snapshot)
+        self._outbound.observe()
 
     def events(self) -> bytes:
         """The log so far, of this worker (`models.events`)."""
         return self._events.data()
 
-    # --- parts ------------------------------------------------------------------------------------------------------
-
-    def _media_s(self) -> float:
-        """Seconds of media so far: where the recording is, or how much was shown."""
-        main = self._model.spec.main_video
-        if self._recorder is not None:
-            return round(self._recorder.now_s, 3)
-        assert main.video is not None
-        return round(self._video[main.name].stats.released / main.video.fps, 3)
-
-    def _outputs(self) -> tuple[Mapping[str, VideoOutput], Mapping[str, AudioOutput]]:
-        video: dict[str, VideoOutput] = {}
-        audio: dict[str, AudioOutput] = {}
-        for track in self._model.spec.tracks:
-            if track.direction == "out" and track.kind == "audio":
-                audio[track.name] = AudioOutput(track.name)
-            elif track.direction == "out" and track.video is not None:
-                size = track.video
-                video[track.name] = VideoOutput(track.name, size.width, size.height, size.fps, self._settings.media)
-        return video, audio
-
 
 def _moved(how: Move) -> ModelMessage:
     """Additive to the wire: the session is, or will be, on another worker."""
     return ModelMessage("session_moved", {"cause": how.value})
-
-
-def _label(reason: str) -> str:
-    """Free text from clients must become neither a metric label nor a line in the log."""
-    known = (
-        "no client",
-        "maximum duration reached",
-        "generation failed",
-        MODERATED,
-        UNMODERATED,
-        UNUSABLE,
-        OTHER_VERSION,
-        UNOPENED,
-        "worker shut down",
-        FENCED,
-    )
-    return reason if reason in known else "closed"

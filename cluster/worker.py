@@ -14,23 +14,25 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from cluster import gpu, metrics
+from cluster import endings, gpu, metrics
 from cluster.api import HeldSession, WorkerState, WorkerStatus
 from cluster.arbiter import Arbiter
 from cluster.attachments import Attachments
 from cluster.clips import Segment
 from cluster.errors import CommandRefused, Conflict, NoRoom, NotFound, NotReady, Unavailable
+from cluster.ledger import Ledger
 from cluster.load import Load
 from cluster.media.peer import open_peers
 from cluster.moderation.gate import Gate
 from cluster.moderation.verdict import ModerationUnavailable
 from cluster.recordings import Recordings
 from cluster.records import Grant
-from cluster.session import FENCED, MODERATED, OTHER_VERSION, OUR_FAULT, UNMODERATED, UNOPENED, UNUSABLE, Session
+from cluster.session import Session
 from cluster.settings import PoolSettings, Settings
 from cluster.storage import open_storage
 from cluster.store import Store
 from cluster.tasks import Tasks, running
+from cluster.usage import UsageStore
 from models import registry
 from models.contract import DeviceLost, ModelSpec, Replica
 from models.snapshots import OtherVersion
@@ -77,13 +79,15 @@ class Worker:
         self._storage = open_storage(settings)
         self._fetching = asyncio.Semaphore(MAX_FETCHING)
         self._recordings = Recordings(name, store.redis, self._storage, settings, idle=self._leave_if_done)
+        self._ledger = Ledger(UsageStore(store.redis, settings), idle=self._leave_if_done)
         self._gate = Gate.of(settings.moderation)
         self._executor = ThreadPoolExecutor(max_workers=2, thread_name_prefix="engine")  # a chunk, and its commit
         self._tasks = Tasks("worker")
-        metrics.begin_worker(pool.model, OUR_FAULT)
+        metrics.begin_worker(pool.model, endings.OUR_FAULT)
         if pool.num_gpus:
             gpu.export()
         self._metrics_port = metrics.serve(settings.metrics_port)
+        self._tasks.start(self._ledger.run())
         self._tasks.start(self._load())
 
     # --- for the allocator ------------------------------------------------------------------------------------------
@@ -103,7 +107,7 @@ class Worker:
     async def reserve(self, grant: Grant) -> int:
         """See `WorkerApi.reserve`."""
         if (former := self._sessions.get(grant.session_id)) is not None:
-            await asyncio.shield(former.end(FENCED))  # its epoch is over
+            await asyncio.shield(former.end(endings.FENCED))  # its epoch is over
         if self._draining or self._replica is None:
             raise Conflict(f"worker {self.name} takes nothing now")
         if len(self._sessions) >= self._capacity():
@@ -120,6 +124,7 @@ class Worker:
             gate=self._gate,
             arbiter=self._arbiter,
             load=self._device,
+            ledger=self._ledger,
             executor=self._executor,
             ended=self._ended,
             broken=self._give_up,
@@ -131,25 +136,25 @@ class Worker:
         try:
             await session.open()
         except (RedisError, Unavailable) as error:
-            await session.end(FENCED)
+            await session.end(endings.FENCED)
             raise Unavailable("the session registry does not answer") from error
         except DeviceLost as error:
             self._give_up(error)
             raise Unavailable("the worker's device has failed") from error
         except ModerationUnavailable:
-            await session.end(UNMODERATED, SessionState.INACTIVE)  # nobody is at fault: it can be started again
+            await session.end(endings.UNMODERATED, SessionState.INACTIVE)  # nobody is at fault: it can be started again
         except CommandRefused:
-            await session.end(MODERATED)
+            await session.end(endings.MODERATED)
         except OtherVersion as error:
             log.warning("snapshot_of_another_version", session_id=grant.session_id, reason=str(error))
-            await session.end(OTHER_VERSION, SessionState.INACTIVE)  # such a worker can take it up
+            await session.end(endings.OTHER_VERSION, SessionState.INACTIVE)  # such a worker can take it up
         except ValueError:
             log.exception("snapshot_unusable", session_id=grant.session_id)
-            await session.end(UNUSABLE)
+            await session.end(endings.UNUSABLE)
         except Exception:  # it would follow the session to each worker, and end the allocator
             metrics.FAILURES.labels("session").inc()
             log.exception("session_not_opened", session_id=grant.session_id)
-            await session.end(UNOPENED)
+            await session.end(endings.UNOPENED)
         finally:
             self._opening.discard(grant.session_id)
         return self._seq
@@ -226,9 +231,10 @@ class Worker:
 
     async def shutdown(self) -> None:
         """End every session and free the replica, without ending the process."""
-        await asyncio.gather(*(session.end("worker shut down") for session in list(self._sessions.values())))
+        await asyncio.gather(*(session.end(endings.SHUT_DOWN) for session in list(self._sessions.values())))
         await self._recordings.close()
         await self._tasks.close()
+        await self._ledger.close()
         if self._gate is not None:
             await self._gate.close()
         self._executor.shutdown()
@@ -279,7 +285,7 @@ class Worker:
         self._exit_process()
 
     def _leave_if_done(self) -> None:
-        if self._draining and not self._sessions and not self._recordings.busy:
+        if self._draining and not self._sessions and not self._recordings.busy and not self._ledger.busy:
             log.info("worker_exits", worker_id=self.name)
             self._exit_process()
 

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from cluster.client import ClusterClient
 from cluster.settings import Settings
-from gateway import clips, page, sessions, signalling, snapshots, system, tokens, uploads
+from gateway import clips, page, sessions, signalling, snapshots, system, tokens, uploads, usage
 from gateway.authority import Authority
 from gateway.cors import Cors
 from gateway.errors import install_error_handlers
@@ -40,7 +40,7 @@ def create_app(cluster: ClusterClient, settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = Metrics()
     app.state.authority = Authority(settings, cluster.jwt_secret)
-    for room in (tokens, sessions, snapshots, signalling, uploads, clips, system, page):
+    for room in (tokens, sessions, snapshots, signalling, uploads, clips, usage, system, page):
         app.include_router(room.router)
     page.mount_static(app)
     install_error_handlers(app)

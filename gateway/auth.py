@@ -10,7 +10,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 
 from cluster.records import PriorityClass
 from gateway.deps import AuthorityDep, ClusterDep
-from gateway.errors import ForbiddenRole, InvalidApiKey, InvalidToken, TooManyAttempts, Unauthorized
+from gateway.errors import Forbidden, ForbiddenRole, InvalidApiKey, InvalidToken, TooManyAttempts, Unauthorized
 from gateway.scope import Scope
 from wire.http import Role
 
@@ -92,3 +92,12 @@ async def _own_session(watched: WatchedSessionDep) -> OwnSession:
 
 OwnSessionDep = Annotated[OwnSession, Depends(_own_session)]
 """For what only directors may do."""
+
+
+def check_account(principal: Principal, what: str) -> None:
+    """For what is the account's and no session's. Raises `Forbidden` unless the token is a director's everywhere."""
+    role = principal.scope.account_role
+    if role is Role.VIEWER:
+        raise ForbiddenRole("a viewer's token only watches")
+    if role is None:
+        raise Forbidden(f"the token does not cover the account's {what}")

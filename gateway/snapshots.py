@@ -6,12 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Response
 
-from gateway.auth import OwnSessionDep, Principal, PrincipalDep
+from gateway.auth import OwnSessionDep, PrincipalDep, check_account
 from gateway.deps import ClusterDep
-from gateway.errors import Forbidden, ForbiddenRole
 from gateway.openapi import BY_TOKEN, refusals
 from gateway.versions import check_versions
-from wire.http import Role, SavedSnapshot, SaveSnapshot
+from wire.http import SavedSnapshot, SaveSnapshot
 from wire.playlist import EVENTS_TYPE
 
 router = APIRouter(tags=["snapshots"], dependencies=[Depends(check_versions)], responses=refusals(*BY_TOKEN))
@@ -28,7 +27,7 @@ async def save_snapshot(
 @router.get("/snapshots")
 async def list_snapshots(principal: PrincipalDep, cluster: ClusterDep) -> list[SavedSnapshot]:
     """The account's saved snapshots, oldest first."""
-    _check_account(principal)
+    check_account(principal, "snapshots")
     return await cluster.saved_snapshots(principal.tenant)
 
 
@@ -39,7 +38,7 @@ async def list_snapshots(principal: PrincipalDep, cluster: ClusterDep) -> list[S
 )
 async def snapshot_events(snapshot_id: str, principal: PrincipalDep, cluster: ClusterDep) -> Response:
     """The log of the session that led to a saved snapshot, one JSON object a line; 404 where none is kept."""
-    _check_account(principal)
+    check_account(principal, "snapshots")
     data = await cluster.snapshot_events(principal.tenant, snapshot_id)
     return Response(data, media_type=EVENTS_TYPE, headers={"Cache-Control": "no-store"})
 
@@ -47,13 +46,5 @@ async def snapshot_events(snapshot_id: str, principal: PrincipalDep, cluster: Cl
 @router.delete("/snapshots/{snapshot_id}", status_code=204, responses=refusals(404))
 async def delete_snapshot(snapshot_id: str, principal: PrincipalDep, cluster: ClusterDep) -> None:
     """Forget a saved snapshot. Sessions that were started from it go on."""
-    _check_account(principal)
+    check_account(principal, "snapshots")
     await cluster.delete_snapshot(principal.tenant, snapshot_id)
-
-
-def _check_account(principal: Principal) -> None:
-    role = principal.scope.account_role
-    if role is Role.VIEWER:
-        raise ForbiddenRole("a viewer's token only watches")
-    if role is None:
-        raise Forbidden("the token does not cover the account's snapshots")

@@ -7,10 +7,12 @@ anywhere, so a typo in values fails.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from cluster.settings import Settings
 
+TRACES = Path(__file__).parents[1] / "benchmarks" / "traces"
 Schema = dict[str, Any]
 
 _TEXTS: Schema = {"type": "object", "additionalProperties": {"type": "string"}}
@@ -117,6 +119,11 @@ BY_PATH: Mapping[str, Schema] = {
     "weights.volume.kind": {"enum": ["none", *_VOLUME]},
     "kernelCache.kind": {"enum": list(_VOLUME)},
     "storage.kind": {"enum": ["none", "claim", "s3"]},
+    "loadTest.sessions": _integer(1),
+    "loadTest.viewers": _integer(0),
+    "loadTest.seconds": _integer(10),
+    "loadTest.trace": {"enum": sorted(path.stem for path in TRACES.glob("*.json"))},
+    "usageExport.schedule": {"type": "string", "pattern": r"^\S+( \S+){4}$"},
     "runAsUser": _integer(1),
     "networkPolicy.mediaCidrs": _CIDRS,
     "networkPolicy.nodeCidrs": _CIDRS,

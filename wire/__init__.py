@@ -9,6 +9,7 @@
     schema       a model's commands and messages as OpenAPI 3.1 and as `capabilities`
     uploads      bodies of the upload endpoint, files as arguments of commands
     playlist     clips as HLS
+    usage        what an account has used, by day
 
 HTTP bodies and messages are many and are taken from `wire.http` and `wire.frames`; the rest of the public surface is
 here.

@@ -124,7 +124,7 @@ class Scene:
 
     def tapped(self, session_id: str) -> list[NDArray[np.uint8]]:
         """The pictures that the session gives to playout from now on."""
-        output = self.local.session(session_id)._video["main_video"]
+        output = self.local.session(session_id)._outbound.video["main_video"]
         pictures: list[NDArray[np.uint8]] = []
         push = output.push
 

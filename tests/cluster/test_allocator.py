@@ -311,7 +311,7 @@ async def test_restarted_while_the_worker_is_still_ending_it(launch, monkeypatch
     session_id = await scene.opened()
     worker = scene.local.worker_of(session_id)
     former = worker._sessions[session_id]
-    output = former._video["main_video"]
+    output = former._outbound.video["main_video"]
     closing, go_on, close = asyncio.Event(), asyncio.Event(), output.close
 
     async def slowly() -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from cluster.endings import OTHER_VERSION, UNOPENED, UNUSABLE
 from cluster.errors import Conflict, NotFound, Unavailable
 from cluster.records import SessionRecord, Ticket
-from cluster.session import OTHER_VERSION, UNOPENED, UNUSABLE
 from cluster.settings import PoolSettings
 from models.echo import EchoDirector
 from tests.support.waiting import eventually

@@ -49,6 +49,9 @@ GOOD = Facts(
         "key_of:digest": False,
         "jwt_secret": False,
         "slot:digest": True,
+        f"{TENANT}:usage:2026-11-20": True,
+        "usage:2026-11-20": True,
+        "usage_writer:process": True,
     },
 )
 TWO = {"one": worker("one", "a"), "two": worker("two", "a")}

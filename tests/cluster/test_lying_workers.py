@@ -198,7 +198,7 @@ async def test_a_drain_while_a_session_is_opened_waits_for_it(launch, monkeypatc
     creating = asyncio.create_task(scene.create())
     await eventually(lambda: handle.worker._opening)
     await scene.client.drain(handle.worker.name, 0.0)
-    await eventually(lambda: scene.local.allocator._leave_at)
+    await eventually(lambda: scene.local.allocator._departures.leave_at(handle.worker.name) is not None)
     go.set()
     session_id = (await creating).session_id
     await moved(scene, session_id, handle.worker.name)

@@ -50,10 +50,13 @@ def test_codecs_are_told_apart(read: Read, request: pytest.FixtureRequest) -> No
     assert read("llc_chunk_seconds_count", stage="encode") == 2
 
 
-def test_no_lead_is_a_missed_deadline(read: Read, request: pytest.FixtureRequest) -> None:
+def test_pictures_that_come_after_they_were_due_missed_their_deadline(
+    read: Read, request: pytest.FixtureRequest
+) -> None:
     meter = ChunkMeter(request.node.name, "a session")
-    for queued_s in (0.4, 0.0, 0.1):
-        meter.lead(queued_s)
+    for lead_s in (0.4, -0.2, 0.1):
+        meter.lead(lead_s)
     assert read("llc_playout_lead_seconds_count") == 3
     assert read("llc_playout_lead_seconds_bucket", le="0.0") == 1
+    assert read("llc_playout_lead_seconds_sum") == pytest.approx(0.5)
     assert read("llc_chunk_deadline_missed_total") == 1

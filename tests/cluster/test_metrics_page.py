@@ -13,8 +13,8 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.metrics_core import Metric
 
 from cluster import metrics
+from cluster.endings import OUR_FAULT
 from cluster.gpu import Gpus
-from cluster.session import OUR_FAULT
 from gateway.metrics import Metrics
 
 pytestmark = pytest.mark.fast

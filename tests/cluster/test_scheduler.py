@@ -58,6 +58,10 @@ class Playout:
     def queued_s(self) -> float:
         return self.queued / FPS
 
+    @property
+    def lead_s(self) -> float:
+        return self.queued_s
+
     def push(self, rgb: np.ndarray) -> None:
         self.pushed += [int(picture[0, 0, 0]) for picture in rgb]
         self.queued += len(rgb)
@@ -171,6 +175,21 @@ class Stream:
         self.closed = True
 
 
+class Work:
+    """What was said of the work, and by how much the chunks were of any length."""
+
+    def __init__(self) -> None:
+        self.said: list[bool | int] = []
+        self.busy_s = 0.0
+
+    def playing(self, playing: bool) -> None:
+        self.said.append(playing)
+
+    def made(self, frames: int, busy_s: float) -> None:
+        self.said.append(frames)
+        self.busy_s += busy_s
+
+
 class Device:
     """What benches share: one chunk at a time, and room for `most` of them."""
 
@@ -204,7 +223,7 @@ class Bench:
     """A scheduler with everything around it."""
 
     def __init__(self, device: Device, offload_after_s: float | None) -> None:
-        self.playout, self.sound = Playout(), Sound()
+        self.playout, self.sound, self.work = Playout(), Sound(), Work()
         self.director = Director()
         self.streams: list[Stream] = []
         self.said: list[Message] = []
@@ -220,6 +239,7 @@ class Bench:
             audio={"main_audio": self.sound},
             inputs=lambda: self.input,
             meter=ChunkMeter(SPEC.name, "a session"),
+            work=self.work,
             broadcast=self.said.extend,
             completed=self._complete,
             due=lambda: bool(self.director.prompt),
@@ -421,6 +441,17 @@ async def test_a_paused_director_is_asked_again_only_after_news(bench):
     assert bench.director.asked == 2
     bench.direct("dunes")
     await bench.chunks(1)
+
+
+async def test_it_says_whether_there_is_something_to_play_and_what_was_made(bench):
+    bench.scheduler.set_watched(True)
+    await eventually(lambda: bench.work.said == [False])
+    bench.direct("dunes")
+    await bench.chunks(1)
+    bench.direct("")
+    bench.playout.play(CHUNK_S)
+    await eventually(lambda: bench.work.said == [False, True, FRAMES, False])
+    assert bench.work.busy_s > 0
 
 
 async def test_news_during_a_chunk_is_not_lost(bench):

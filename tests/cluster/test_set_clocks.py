@@ -75,9 +75,9 @@ async def test_a_session_keeps_its_time(launch, set_clock, by):
     running = await scene.opened()
     session = scene.local.session(running)
     loop = asyncio.get_running_loop()
-    left = session._deadline.when() - loop.time()
+    left = session._timers._duration.when() - loop.time()
     set_clock(by)
-    assert session._deadline.when() - loop.time() == pytest.approx(left, abs=5)
+    assert session._timers._duration.when() - loop.time() == pytest.approx(left, abs=5)
     assert await scene.state(running) is SessionState.WAITING
 
 
@@ -90,11 +90,11 @@ async def test_a_session_that_moves_after_the_clock_was_set_back_has_no_more_tha
 
     def opened_elsewhere() -> bool:
         held = [handle.worker._sessions.get(session_id) for handle in scene.local.backend.workers.values()]
-        return any(session is not None and session._deadline is not None for session in held)
+        return any(session is not None and session._timers._duration is not None for session in held)
 
     await eventually(opened_elsewhere)
     session = scene.local.session(session_id)
-    assert session._deadline.when() - asyncio.get_running_loop().time() <= session.grant.record.max_duration_s
+    assert session._timers._duration.when() - asyncio.get_running_loop().time() <= session.grant.record.max_duration_s
 
 
 @BOTH_WAYS
@@ -108,8 +108,8 @@ async def test_a_drain_has_the_time_it_was_given(launch, set_clock, by):
     scene.local.allocator._look_at = 0.0
     scene.local.allocator._kick.set()
     await eventually(lambda: scene.local.allocator._look_at > 0)
-    assert not scene.local.allocator._handing_over
-    left = scene.local.allocator._leave_at[worker.name] - scene.local.allocator._clock.now()
+    assert not scene.local.allocator._departures.under_way
+    left = scene.local.allocator._departures.leave_at(worker.name) - scene.local.allocator._clock.now()
     assert left == pytest.approx(600, abs=20)
     assert scene.local.worker_of(session_id) is worker
 

@@ -90,7 +90,7 @@ async def download(api: Api, playlist: httpx.Response) -> bytes:
 
 
 async def played_out(local: LocalCluster, session: str, pictures: int) -> None:
-    await eventually(lambda: local.session(session)._recorder.now_s * FPS >= pictures)
+    await eventually(lambda: local.session(session)._outbound._recorder.now_s * FPS >= pictures)
 
 
 async def test_a_clip_of_a_paused_story_is_ready_and_plays(api, session, director, local):

@@ -177,7 +177,7 @@ async def test_who_joins_sees_what_is_now(sign_in: SignIn, local: LocalCluster) 
         director.peer.command("start")
         await director.peer.message("chunk_complete")
         await director.peer.message("chunk_complete")
-        output = local.session(director.session_id)._video["main_video"]
+        output = local.session(director.session_id)._outbound.video["main_video"]
         async with Client(await sign_in(**only(director.session_id, role="viewer")), director.session_id) as viewer:
             shown = output.stats.released
             await viewer.connect()

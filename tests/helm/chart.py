@@ -83,6 +83,8 @@ def pods(found: list[Object]) -> Iterator[tuple[str, Object]]:
     for each in found:
         if each["kind"] in ("DaemonSet", "StatefulSet", "Deployment", "Job"):
             yield f"{each['kind']}/{each['metadata']['name']}", each["spec"]["template"]
+        if each["kind"] == "CronJob":
+            yield f"CronJob/{each['metadata']['name']}", each["spec"]["jobTemplate"]["spec"]["template"]
 
 
 def containers(pod: Object) -> list[Object]:

@@ -62,6 +62,8 @@ def test_containers_have_limits_and_images_versions(manifest: list[Object]):
 
 def test_long_lived_containers_have_probes(manifest: list[Object]):
     for name, pod in pods(manifest):
+        if name.startswith(("Job/", "CronJob/")):
+            continue
         for container in pod["spec"]["containers"]:
             assert "livenessProbe" in container, name
             assert "readinessProbe" in container, name

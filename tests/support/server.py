@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+ROOT = Path(__file__).parents[2]
 START_S = 120.0
 KEY = "rk_tests"
 WORKERS = "ray::_RayWorker"
@@ -43,13 +44,22 @@ class Server:
     """The allocator's; those of the workers follow."""
     gcs_port: int
     """Of its Ray."""
+    checkout: Path = ROOT
+    """Where its code is."""
 
     @classmethod
     @contextmanager
     def start(
-        cls, pools: Sequence[Mapping[str, object]] = POOLS, keep: str = "clips", more: Mapping[str, str] | None = None
+        cls,
+        pools: Sequence[Mapping[str, object]] = POOLS,
+        keep: str = "clips",
+        more: Mapping[str, str] | None = None,
+        checkout: Path = ROOT,
     ) -> Iterator[Server]:
-        """Start it, with `more` in its environment, wait until it is ready, and end it with all its processes."""
+        """Start it, with `more` in its environment, wait until it is ready, and end it with all its processes.
+
+        Another checkout is of another revision, and runs with the packages that are installed here.
+        """
         port, metrics_port, gcs_port = free_port(), free_port(), free_port()
         log = Path(f"/tmp/llc-test-server-{port}.log")
         script = Path(sys.executable).with_name("longlive-cluster")
@@ -63,12 +73,13 @@ class Server:
         with log.open("wb") as sink:
             process = subprocess.Popen(
                 [script, "serve", "--host", "127.0.0.1", "--port", str(port)],
-                env=os.environ | own | dict(more or {}),
+                env=os.environ | own | dict(more or {}) | _code(checkout),
+                cwd=checkout,
                 stdout=sink,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        server = cls(f"http://127.0.0.1:{port}", KEY, process, log, metrics_port, gcs_port)
+        server = cls(f"http://127.0.0.1:{port}", KEY, process, log, metrics_port, gcs_port, checkout)
         try:
             server._wait()
             yield server
@@ -89,7 +100,8 @@ class Server:
     def run(self, *arguments: str) -> str:
         """What a command of the console script prints about this cluster, and no other one of this machine."""
         script = Path(sys.executable).with_name("longlive-cluster")
-        environment = os.environ | {"RAY_ADDRESS": f"127.0.0.1:{self.gcs_port}", "RAY_AUTH_MODE": "token"}
+        ray = {"RAY_ADDRESS": f"127.0.0.1:{self.gcs_port}", "RAY_AUTH_MODE": "token"}
+        environment = os.environ | ray | _code(self.checkout)
         done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")
@@ -147,6 +159,11 @@ class Server:
                 pass
             time.sleep(0.2)
         raise RuntimeError(f"the cluster did not start:\n{self.log.read_text()[-4000:]}")
+
+
+def _code(checkout: Path) -> dict[str, str]:
+    """What has its packages found before those that are installed; Ray's workers look into the working folder, too."""
+    return {} if checkout == ROOT else {"PYTHONPATH": str(checkout)}
 
 
 def _command_line(process: Path) -> str:

@@ -22,6 +22,16 @@
   {{- if and (dig "moderation" "webhook_url" "" .settings) (not .moderation.webhookSecret.existingSecret) }}
     {{- $wrong = append $wrong "settings.moderation.webhook_url is set without moderation.webhookSecret.existingSecret: the service must know who asks" }}
   {{- end }}
+  {{- if .loadTest.enabled }}
+    {{- if not .loadTest.apiKey.existingSecret }}
+      {{- $wrong = append $wrong "loadTest is enabled without loadTest.apiKey.existingSecret, which has the API key that its clients show" }}
+    {{- end }}
+    {{- $models := list }}
+    {{- range .pools }}{{ $models = append $models .model }}{{ end }}
+    {{- if not (has "longlive-v2" $models) }}
+      {{- $wrong = append $wrong "loadTest is enabled and no pool has the model longlive-v2, which it plays" }}
+    {{- end }}
+  {{- end }}
   {{- range .extraEnv }}
     {{- if hasPrefix "LLC_" .name }}
       {{- $wrong = append $wrong (printf "extraEnv: %s belongs under settings, where its name is checked; an unknown one stops start-up" .name) }}

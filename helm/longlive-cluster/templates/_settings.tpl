@@ -1,4 +1,4 @@
-{{- /* The settings tree of cluster/settings.py, without secrets. */}}
+{{- /* The settings tree of cluster/settings, without secrets. */}}
 
 {{- define "longlive.settings" -}}
 {{- $root := . }}
@@ -82,16 +82,7 @@
 {{- end }}
 {{- end }}
 
-{{- define "longlive.env" -}}
-{{- /* Of every Ray container alike: Serve builds the gateway on any node, and `drain` runs in the workers' pods. */ -}}
-- name: RAY_worker_niceness
-  value: "0"
-- name: RAY_USAGE_STATS_ENABLED
-  value: "0"
-- name: RAY_ENABLE_UV_RUN_RUNTIME_ENV
-  value: "0"
-- name: HOME
-  value: /home/longlive
+{{- define "longlive.redisVariables" -}}
 {{- if eq .Values.redis.mode "external" }}
 {{- include "longlive.secretVariable" (dict "name" "LLC_REDIS_URL" "from" .Values.redis.external) }}
 {{- else if .Values.redis.password.existingSecret }}
@@ -102,6 +93,19 @@
 - name: LLC_REDIS_URL
   value: redis://{{ include "longlive.name" . }}-redis:6379/0
 {{- end }}
+{{- end }}
+
+{{- define "longlive.env" -}}
+{{- /* Of every Ray container alike: Serve builds the gateway on any node, and `drain` runs in the workers' pods. */ -}}
+- name: RAY_worker_niceness
+  value: "0"
+- name: RAY_USAGE_STATS_ENABLED
+  value: "0"
+- name: RAY_ENABLE_UV_RUN_RUNTIME_ENV
+  value: "0"
+- name: HOME
+  value: /home/longlive
+{{- include "longlive.redisVariables" . }}
 {{- include "longlive.secretVariable" (dict "name" "LLC_API_KEYS" "from" .Values.auth.apiKeys) }}
 {{- include "longlive.secretVariable" (dict "name" "LLC_JWT_SECRET" "from" .Values.auth.jwtSecret) }}
 {{- include "longlive.secretVariable" (dict "name" "LLC_AUTH__SIGNING_KEY" "from" .Values.auth.signingKey) }}
