@@ -63,6 +63,7 @@ npm:
 .PHONY: turn
 turn:
 	@command -v ip >/dev/null || $(MAKE) --no-print-directory apt PACKAGES=iproute2
+	@command -v nft >/dev/null || $(MAKE) --no-print-directory apt PACKAGES=nftables
 	@command -v turnserver >/dev/null || { $(MAKE) --no-print-directory apt PACKAGES=coturn \
 		&& { $(AS_ROOT) systemctl disable --quiet --now coturn 2>/dev/null || true; }; }
 

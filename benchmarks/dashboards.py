@@ -115,7 +115,7 @@ def main(minutes: Annotated[float, typer.Option(help="How long sessions come and
     with tempfile.TemporaryDirectory() as folder, Server.start(POOLS) as server:
         host = urlparse(server.url).hostname
         ports = range(server.metrics_port, server.metrics_port + METRICS_PORTS)
-        targets = {"gateway": [urlparse(server.url).netloc], "workers": [f"{host}:{port}" for port in ports]}
+        targets = {"cluster": [f"{host}:{port}" for port in ports]}
         with prometheus(Path(folder), targets, [RULES]) as told:
             start = time.time()
             asyncio.run(play(server, 60 * minutes))

@@ -29,7 +29,7 @@ def examine(settings: Settings, port: int) -> list[Finding]:
         lambda: _gpu(settings),
         lambda: _redis(settings),
         lambda: _port("gateway port", port, "choose another with --port"),
-        lambda: _port("metrics port", settings.metrics_port, "workers take the next free one", needed=False),
+        lambda: _port("metrics port", settings.metrics_port, "the next free one is taken", needed=False),
         _codecs,
         _webrtc,
         lambda: _models(settings),

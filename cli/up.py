@@ -12,11 +12,10 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-import httpx
 import ray
 from ray import serve
-from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from cli.readiness import until_up
 from cluster import remote
 from cluster.client import ClusterClient
 from cluster.errors import ClusterError
@@ -52,7 +51,7 @@ def running(settings: Settings, host: str, port: int) -> Iterator[None]:
     try:
         serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
         serve.run(build(settings.model_dump()), name=APP, route_prefix="/")
-        _until_ready(f"http://127.0.0.1:{port}/ready")
+        until_up(f"http://127.0.0.1:{port}/ready")
         yield
         if own and not settings.given_redis:
             asyncio.run(_end_sessions(settings))
@@ -60,11 +59,6 @@ def running(settings: Settings, host: str, port: int) -> Iterator[None]:
         if not own:
             serve.delete(APP)
         ray.shutdown()
-
-
-@retry(retry=retry_if_exception_type(httpx.HTTPError), stop=stop_after_delay(60), wait=wait_fixed(0.1), reraise=True)
-def _until_ready(url: str) -> None:
-    httpx.get(url, timeout=5).raise_for_status()
 
 
 async def _end_sessions(settings: Settings) -> None:

@@ -16,9 +16,10 @@ import structlog
 from redis.exceptions import RedisError
 
 from cluster import metrics
-from cluster.api import WorkerGone, WorkerState, WorkerStatus
+from cluster.api import Health, WorkerGone, WorkerState, WorkerStatus
 from cluster.clock import SteadyClock
 from cluster.departures import Departure, Departures
+from cluster.disks import Disks, folders
 from cluster.errors import Conflict, NotFound, NotReady, QueueFull, Unavailable, UnknownModel, UnknownWorker
 from cluster.fleet import Backend, Fleet
 from cluster.inspection import facts
@@ -33,6 +34,7 @@ from cluster.slots import Slots
 from cluster.storage import open_storage
 from cluster.store import RecordUnreadable, Store
 from cluster.tasks import Tasks
+from cluster.troubles import health
 from cluster.usage import UsageStore
 from cluster.waits import Waits
 from cluster.words import NoWord, word_of
@@ -65,12 +67,14 @@ class Allocator:
         self._ledger = Ledger(UsageStore(store.redis, settings))
         self._waits = Waits(self._ledger, self._clock.now)
         self._departures = Departures(self._clock.now)
+        self._disks = Disks(folders(settings, recordings=False))
         metrics.begin_allocator(self._pools)
         self._look_at = 0.0
         self._kick = asyncio.Event()
         self._recovered = asyncio.Event()
         self._tasks.start(self._main())
         self._tasks.start(keep_clean(open_storage(settings), settings))
+        self._tasks.start(self._disks.run())
         self._tasks.start(self._inspect())
         self._tasks.start(self._ledger.run())
 
@@ -135,6 +139,7 @@ class Allocator:
         await self._recovered.wait()
         patience_s = self._settings.limits.heartbeat_s
         try:
+            await self._store.redis.ping()  # fails where a full disk keeps Redis from writing; to read would not
             found = await facts(self._settings.cluster, self._store, self._pools.values(), self._fleet, patience_s)
         except RedisError as error:
             metrics.REDIS_UP.labels("allocator").set(0)
@@ -142,9 +147,10 @@ class Allocator:
         metrics.REDIS_UP.labels("allocator").set(1)
         return violations(found)
 
-    async def ping(self) -> None:
+    async def ping(self) -> Health:
         """See `AllocatorApi.ping`."""
         await self._recovered.wait()
+        return health(self._pools.values(), self._fleet, self._disks.full, self._clock.now())
 
     async def close(self) -> None:
         """End the allocator's tasks; workers and sessions go on."""

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from cluster.clips import Segment
 from cluster.records import Grant, Place, Ticket
-from wire.http import IceCandidates, Role, SdpOffer
+from wire.http import Disk, IceCandidates, Role, SdpOffer, Trouble
 
 if TYPE_CHECKING:
     from cluster.integrity import Violation
@@ -72,6 +72,25 @@ class WorkerStatus(BaseModel):
     """Tasks of sessions that run in its process."""
     leave_by: FiniteFloat | None = None
     """Unix seconds from which on the sessions of a draining worker are moved; None: they end by themselves."""
+    full_disks: tuple[Disk, ...] = ()
+    """Of those that it keeps files on."""
+
+
+class Health(BaseModel):
+    """What the allocator knows to stand in the way of sessions."""
+
+    model_config = ConfigDict(frozen=True)
+
+    troubles: tuple[Trouble, ...]
+    models: bool
+    """Whether there is one of which sessions may start, or still run: False if all of them fail to load."""
+
+
+class Standing(NamedTuple):
+    """Which parts are well, by name, and what stands in the way of sessions beside that."""
+
+    checks: dict[str, bool]
+    troubles: tuple[Trouble, ...]
 
 
 class WorkerApi(Protocol):
@@ -160,6 +179,6 @@ class AllocatorApi(Protocol):
         """What one look finds, which may be a change under way. Raises Unavailable."""
         ...
 
-    async def ping(self) -> None:
-        """Alive, and recovered."""
+    async def ping(self) -> Health:
+        """Alive, and recovered; and what stands in the way of sessions."""
         ...

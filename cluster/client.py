@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from cluster.api import AllocatorApi, WorkerGone, WorkerStatus
+from cluster.api import AllocatorApi, Health, Standing, WorkerGone, WorkerStatus
 from cluster.archive import Archive
 from cluster.catalogue import Catalogue
 from cluster.clips import Segment
@@ -275,12 +275,14 @@ class ClusterClient:
 
     # --- health -----------------------------------------------------------------------------------------------------
 
-    async def ready(self) -> dict[str, bool]:
-        """Which parts answer. It does not depend on free workers."""
-        parts = {"redis": self._redis.ping(), "allocator": self._allocator.ping()}
-        checks = (asyncio.wait_for(part, READY_TIMEOUT_S) for part in parts.values())
-        results = await asyncio.gather(*checks, return_exceptions=True)
-        return {name: not isinstance(result, BaseException) for name, result in zip(parts, results, strict=True)}
+    async def ready(self) -> Standing:
+        """Which parts answer, and what stands in the way. It does not depend on free workers."""
+        asked = (asyncio.wait_for(part, READY_TIMEOUT_S) for part in (self._redis.ping(), self._allocator.ping()))
+        redis, health = await asyncio.gather(*asked, return_exceptions=True)
+        checks = {name: not isinstance(part, BaseException) for name, part in (("redis", redis), ("allocator", health))}
+        if not isinstance(health, Health):
+            return Standing(checks, ())
+        return Standing(checks | {"models": health.models}, health.troubles)
 
     async def check_integrity(self) -> frozenset[Violation]:
         """See `AllocatorApi.check_integrity`."""

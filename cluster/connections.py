@@ -64,7 +64,8 @@ class Connections:
             timer.cancel()
 
     async def answer(self, connection_id: int, wait_s: float, role: Role) -> str | None:
-        """The answer to the newest offer, None if it is not there after `wait_s`; raises as `get`, and InvalidOffer."""
+        """The answer to the newest offer, None if it is not there after `wait_s`; raises as `get`, InvalidOffer and
+        PortsExhausted."""
         connection = self.get(connection_id, role)
         sdp = await connection.answer(wait_s)
         _check(connection, role)  # a director may have come while the call was held

@@ -24,7 +24,8 @@ ClusterError
 ├── ScopeExhausted         insufficient_scope: the token's own limit of open sessions is reached
 ├── Later                  refused now, with the seconds after which to try again
 │   ├── CreationsExceeded  creations_exceeded: too many new sessions in a minute
-│   └── QueueFull          queue_full: too many are waiting
+│   ├── QueueFull          queue_full: too many are waiting
+│   └── PortsExhausted     ports_exhausted: no media port is free on the worker's machine
 └── Unavailable            unavailable: a part of the cluster did not answer; try again
 """
 
@@ -178,6 +179,12 @@ class QueueFull(Later):
     """Too many sessions wait already."""
 
     code = "queue_full"
+
+
+class PortsExhausted(Later):
+    """Every port that media may use is taken on the worker's machine."""
+
+    code = "ports_exhausted"
 
 
 class Unavailable(ClusterError):

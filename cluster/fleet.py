@@ -20,6 +20,7 @@ from cluster.policy import START_S, Pool
 from cluster.settings import PoolSettings, Settings
 from cluster.tasks import Tasks
 from cluster.words import NoWord, word_of
+from wire.http import Disk
 
 log = structlog.get_logger(__name__)
 
@@ -72,9 +73,13 @@ class Fleet:
         self._spawned_at: dict[str, float] = {}
         self._pause_s: dict[str, float] = {}
         self._paused_until: dict[str, float] = {}
+        self._failed: set[str] = set()
+        """Models whose newest worker could not load."""
         self._count = 0
         self.handles: dict[str, WorkerApi] = {}
         self.statuses: dict[str, WorkerStatus] = {}
+        self.full_disks: dict[str, tuple[Disk, ...]] = {}
+        """By name, of the workers that have any."""
 
     async def scale(self, pool: Pool) -> None:
         """Start the workers that the pool lacks, and let go those it has too many of."""
@@ -84,6 +89,12 @@ class Fleet:
                 await self._spawn(pool)
         for name in pool.to_drain(self._now()):
             self.drain(pool, name, None)
+
+    def fails_to_load(self, pool: Pool) -> bool:
+        """Whether the newest worker of a pool could not load, and another try is due: nobody knows how that will end,
+        but a pool that nobody wants a worker of is not tried, and so it does not stay failed."""
+        model = pool.settings.model
+        return model in self._failed and (time.monotonic() < self._paused_until.get(model, 0.0) or pool.wanted() > 0)
 
     async def names(self) -> list[str]:
         """Of the workers that exist, known here or not. Raises Unavailable."""
@@ -100,7 +111,7 @@ class Fleet:
         prefix = worker_prefix(self._cluster, pool.settings.model)
         name = f"{prefix}{int(time.time() * 1000):x}-{self._count}"
         pool.spawned(name, self._now())
-        self._spawned_at[name] = time.monotonic()
+        self._spawned_at[name] = self._now()
         self._adopt(pool, name, await self._backend.spawn(name, pool.settings))
         log.info("worker_spawned", worker_id=name)
 
@@ -154,11 +165,14 @@ class Fleet:
     def _hear(self, pool: Pool, status: WorkerStatus) -> None:
         name, model = status.name, pool.settings.model
         self.statuses[name] = status
+        if status.full_disks:
+            self.full_disks[name] = status.full_disks
+        else:
+            self.full_disks.pop(name, None)
         if status.failure:
-            pause = self._pause_s[model] = min(2 * self._pause_s.get(model, FIRST_PAUSE_S / 2), LONGEST_PAUSE_S)
-            self._paused_until[model] = time.monotonic() + pause
-            metrics.LOAD_FAILURES.labels(model).inc()
-            log.error("worker_failed_to_load", worker_id=name, failure=status.failure, next_try_in_s=pause)
+            self._has_failed(model, name)
+            pause_s = self._pause(model)
+            log.error("worker_failed_to_load", worker_id=name, failure=status.failure, next_try_in_s=pause_s)
             self._tasks.start(self._backend.kill(name))
             return
         worker = pool.workers.get(name)
@@ -167,14 +181,26 @@ class Fleet:
         if worker is not None and not worker.ready and status.state not in (WorkerState.LOADING, WorkerState.EXITING):
             since = self._spawned_at.pop(name, None)
             self._pause_s.pop(model, None)
-            pool.loaded(name, time.monotonic() - since if since is not None else None)
+            self._failed.discard(model)
+            pool.loaded(name, self._now() - since if since is not None else None)
         self._heard(pool, status)
+
+    def _has_failed(self, model: str, name: str) -> None:
+        self._failed.add(model)
+        self._spawned_at.pop(name, None)
+        metrics.LOAD_FAILURES.labels(model).inc()
+
+    def _pause(self, model: str) -> float:
+        """Seconds until another worker is started."""
+        pause_s = self._pause_s[model] = min(2 * self._pause_s.get(model, FIRST_PAUSE_S / 2), LONGEST_PAUSE_S)
+        self._paused_until[model] = time.monotonic() + pause_s
+        return pause_s
 
     def _has_its_place(self, pool: Pool, name: str) -> None:
         """Its first word: Ray had a GPU for it, perhaps after a while in which it waited for one."""
         pool.started(name, self._now())
         if name in self._spawned_at:
-            self._spawned_at[name] = max(self._spawned_at[name], time.monotonic() - START_S)
+            self._spawned_at[name] = max(self._spawned_at[name], self._now() - START_S)
 
     async def _heartbeat(self, name: str, handle: WorkerApi) -> None:
         missed = 0
@@ -200,7 +226,18 @@ class Fleet:
         """A worker has ended; may be called by whoever notices first."""
         if self.handles.pop(name, None) is not None:
             self.statuses.pop(name, None)
+            self.full_disks.pop(name, None)
+            worker = pool.workers.get(name)
+            if name in self._spawned_at and worker is not None and not worker.draining:
+                self._died_loading(pool.settings.model, name)
             self._lost(pool, name)
+
+    def _died_loading(self, model: str, name: str) -> None:
+        """Without a word: of itself, as for want of memory, or with its machine. The next one is started at once, and
+        if that dies too, another one after a pause."""
+        pause_s = self._pause(model) if model in self._failed else 0.0
+        self._has_failed(model, name)
+        log.error("worker_died_loading", worker_id=name, next_try_in_s=pause_s)
 
 
 def worker_prefix(cluster: str, model: str) -> str:

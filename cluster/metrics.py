@@ -1,19 +1,19 @@
 """Prometheus series of a worker and of the allocator, in this process's default registry. Never a session label.
 
-All of them are in docs/metrics.md, in the same words. Times are in seconds. A worker serves them on its own port
-(`serve`); the port is in its status.
+All of them are in docs/metrics.md, in the same words. Times are in seconds. Each process serves its own on a port of
+its own (`serve`); a worker's port is in its status.
 """
 
 from __future__ import annotations
 
 import errno
-import shutil
 from collections import Counter as TCounter
 from collections.abc import Iterable
 from pathlib import Path
 
-from prometheus_client import Counter, Gauge, Histogram, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from cluster.disks import space
 from cluster.integrity import Kind
 from cluster.policy import Pool
 from cluster.promises import Kept
@@ -52,6 +52,7 @@ ROUND_TRIP = Histogram(
     "Round trip to a receiver, by its reports",
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0, 2.0),
 )
+PORTS_EXHAUSTED = Counter("llc_media_ports_exhausted_total", "Offers refused as no port of LLC_MEDIA__PORTS was free")
 DEVICE_LOAD = Gauge(
     "llc_device_load", "Share of the device's time that the sessions on it ask for, by recent chunks", ["model"]
 )
@@ -163,12 +164,8 @@ def begin_allocator(models: Iterable[str]) -> None:
 
 def watch_disk(use: str, folder: Path) -> None:
     """Export how full the disk of a folder is, looked at when Prometheus asks. The folder need not be there yet."""
-    DISK_FREE.labels(use).set_function(lambda: shutil.disk_usage(_there(folder)).free)
-    DISK_SIZE.labels(use).set_function(lambda: shutil.disk_usage(_there(folder)).total)
-
-
-def _there(folder: Path) -> Path:
-    return next(each for each in (folder, *folder.absolute().parents) if each.exists())
+    DISK_FREE.labels(use).set_function(lambda: space(folder).free)
+    DISK_SIZE.labels(use).set_function(lambda: space(folder).size)
 
 
 def observe_promise(model: str, kept: Kept) -> None:
@@ -197,11 +194,11 @@ def observe_integrity(kinds: Iterable[Kind]) -> None:
         VIOLATIONS.labels(kind.value).set(found[kind])
 
 
-def serve(first_port: int) -> int:
+def serve(first_port: int, registry: CollectorRegistry = REGISTRY) -> int:
     """Serve `/metrics` on the first free port from `first_port` on; the port, 0 if that is 0 or none is free."""
     for port in range(first_port, first_port + _PORTS_TRIED) if first_port else ():
         try:
-            start_http_server(port)
+            start_http_server(port, registry=registry)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise

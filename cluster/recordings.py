@@ -23,6 +23,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 from cluster import metrics
 from cluster.archive import Archive
 from cluster.clips import RecordingIndex, Segment
+from cluster.disks import shared_folder
 from cluster.errors import ClipGone
 from cluster.media.recorder import ClipRefused, Recorder
 from cluster.media.recording import Recording
@@ -142,7 +143,7 @@ class _Folder:
     """A worker's own folder below the one of the settings; the lock goes with the process."""
 
     def __init__(self, settings: Settings) -> None:
-        shared = Path(tempfile.gettempdir()) / f"{settings.cluster}-recordings-{os.getuid()}"
+        shared = shared_folder(settings, "recordings")
         root = settings.recording.folder or shared
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if root == shared and root.stat().st_uid != os.getuid():  # everyone can write to where it is

@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from cluster import metrics
+from cluster.disks import storage_folder
 from cluster.settings import Settings
 
 _KEY = re.compile(r"[\w-]+(/[\w-]+)+", re.ASCII)
@@ -58,9 +58,9 @@ def open_storage(settings: Settings) -> Storage:
         from cluster.s3 import S3Storage  # boto3 is an optional extra
 
         return S3Storage(chosen)
-    own = Path(tempfile.gettempdir()) / f"{settings.cluster}-files-{os.getuid()}"
-    metrics.watch_disk("storage", chosen.folder or own)
-    return FolderStorage(chosen.folder or own)
+    folder = storage_folder(settings)
+    metrics.watch_disk("storage", folder)
+    return FolderStorage(folder)
 
 
 class FolderStorage:

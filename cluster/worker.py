@@ -19,6 +19,7 @@ from cluster.api import HeldSession, WorkerState, WorkerStatus
 from cluster.arbiter import Arbiter
 from cluster.attachments import Attachments
 from cluster.clips import Segment
+from cluster.disks import Disks, folders
 from cluster.errors import CommandRefused, Conflict, NoRoom, NotFound, NotReady, Unavailable
 from cluster.ledger import Ledger
 from cluster.load import Load
@@ -77,6 +78,7 @@ class Worker:
         self._arbiter = Arbiter()
         self._device = _device(self._model.spec, pool, self._room_changed)
         self._storage = open_storage(settings)
+        self._disks = Disks(folders(settings, recordings=True), changed=self._bump)
         self._fetching = asyncio.Semaphore(MAX_FETCHING)
         self._recordings = Recordings(name, store.redis, self._storage, settings, idle=self._leave_if_done)
         self._ledger = Ledger(UsageStore(store.redis, settings), idle=self._leave_if_done)
@@ -88,6 +90,7 @@ class Worker:
             gpu.export()
         self._metrics_port = metrics.serve(settings.metrics_port)
         self._tasks.start(self._ledger.run())
+        self._tasks.start(self._disks.run())
         self._tasks.start(self._load())
 
     # --- for the allocator ------------------------------------------------------------------------------------------
@@ -190,6 +193,7 @@ class Worker:
             peers=open_peers(),
             session_tasks=running("session"),
             leave_by=self._leave_by,
+            full_disks=self._disks.full,
         )
 
     # --- for the gateway --------------------------------------------------------------------------------------------

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, ProcessCollector
 from ray import serve
 
-from cluster import logs
+from cluster import logs, metrics
 from cluster.client import ClusterClient
 from cluster.settings import Settings
 from gateway.app import create_app
+
+_log = structlog.get_logger(__name__)
 
 MOST_AT_ONCE = 16_384
 """Requests that a replica answers at a time, those that are held among them: polls for SDP answers, and as many streams
@@ -34,13 +38,32 @@ class Gateway:
         logs.configure(self._settings.log_level)
         self._cluster = await ClusterClient.connect(self._settings)
         app = create_app(self._cluster, self._settings)
+        self._serve_metrics(app.state.metrics.registry)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         return app
 
+    def _serve_metrics(self, registry: CollectorRegistry) -> None:
+        """On a port of this replica's own: by the one they share, any of them would answer with its counts."""
+        ProcessCollector(registry=registry)
+        port = metrics.serve(self._settings.metrics_port, registry)
+        _log.info("gateway_started", metrics_port=port)
+
     async def __del__(self) -> None:
         if self._cluster is not None:
             await self._cluster.close()
+
+
+def deployment() -> serve.Deployment:
+    """The gateway without its settings; to be bound to them."""
+    made: serve.Deployment = serve.deployment(
+        name="gateway",
+        max_ongoing_requests=MOST_AT_ONCE,
+        ray_actor_options={"num_cpus": 0.1},
+        graceful_shutdown_timeout_s=15,  # longer than one held poll; sessions do not live here
+        max_surge_percent=100,
+    )(serve.ingress()(Gateway))
+    return made
 
 
 def build(args: dict[str, Any]) -> serve.Application:
@@ -48,11 +71,4 @@ def build(args: dict[str, Any]) -> serve.Application:
 
     The resolved settings travel to the replicas, so they agree whatever their nodes' environment says.
     """
-    deployment: serve.Deployment = serve.deployment(
-        name="gateway",
-        max_ongoing_requests=MOST_AT_ONCE,
-        ray_actor_options={"num_cpus": 0.1},
-        graceful_shutdown_timeout_s=15,  # longer than one held poll; sessions do not live here
-        max_surge_percent=100,
-    )(serve.ingress()(Gateway))
-    return deployment.bind(Settings(**args))
+    return deployment().bind(Settings(**args))

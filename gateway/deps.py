@@ -1,4 +1,4 @@
-"""What the routes ask for by type: the cluster, the settings, the metrics and the token authority of this app.
+"""What the routes ask for by type: the cluster, the settings and the token authority of this app.
 
 All are coroutines, as FastAPI sends a plain function through a thread.
 """
@@ -12,7 +12,6 @@ from fastapi import Depends, Request
 from cluster.client import ClusterClient
 from cluster.settings import Settings
 from gateway.authority import Authority
-from gateway.metrics import Metrics
 
 
 async def _cluster(request: Request) -> ClusterClient:
@@ -25,11 +24,6 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
-async def _metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.app.state.metrics
-    return metrics
-
-
 async def _authority(request: Request) -> Authority:
     authority: Authority = request.app.state.authority
     return authority
@@ -37,5 +31,4 @@ async def _authority(request: Request) -> Authority:
 
 ClusterDep = Annotated[ClusterClient, Depends(_cluster)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
-MetricsDep = Annotated[Metrics, Depends(_metrics)]
 AuthorityDep = Annotated[Authority, Depends(_authority)]

@@ -1,10 +1,12 @@
-"""Prometheus metrics of one gateway process, in a registry of its own. No session, tenant or path as a label."""
+"""Prometheus metrics of one gateway process, in a registry of its own. No session, tenant or path as a label.
+
+They are no part of the app, which is open to everybody: the process serves them on a port of its own.
+"""
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 
@@ -38,7 +40,3 @@ class Metrics:
     def failed(self, route: str) -> None:
         """Count one unknown failure."""
         self._failures.labels(route).inc()
-
-    def render(self) -> bytes:
-        """The text exposition."""
-        return generate_latest(self.registry)

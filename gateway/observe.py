@@ -19,7 +19,7 @@ from gateway.metrics import Metrics
 CLIENT_CLOSED = 499
 """Status in logs and metrics of a request whose client was gone before the answer began."""
 
-_QUIET_ROUTES = frozenset({"/health", "/ready", "/metrics"})
+_QUIET_ROUTES = frozenset({"/health", "/ready"})
 _log = structlog.get_logger(__name__)
 
 

@@ -1,4 +1,4 @@
-"""What is asked without an account: the model's schema, health, readiness, metrics."""
+"""What is asked without an account: the model's schema, health, readiness."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from cluster.errors import UnknownModel
-from gateway.deps import ClusterDep, MetricsDep, SettingsDep
-from gateway.metrics import CONTENT_TYPE
+from gateway.deps import ClusterDep, SettingsDep
 from gateway.openapi import refusals
 from wire.http import Readiness, model_slug
 
@@ -33,15 +32,13 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", responses={503: {"model": Readiness}})
 async def ready(cluster: ClusterDep, settings: SettingsDep, response: Response) -> Readiness:
-    """Whether sessions can be opened: 200 or 503. Says nothing about free workers, as sessions may wait."""
-    checks = await cluster.ready()
+    """Whether sessions can be opened: 200 or 503. Says nothing about free workers, as sessions may wait.
+
+    What another gateway or a restart would not mend is 200 and among the `troubles`.
+    """
+    checks, troubles = await cluster.ready()
     all_there = all(checks.values())
     response.status_code = 200 if all_there else 503
     recording = settings.recording.keep != "off"
-    return Readiness(ready=all_there, checks=checks, models=cluster.models(), recording=recording)
-
-
-@router.get("/metrics", include_in_schema=False)
-async def get_metrics(metrics: MetricsDep) -> Response:
-    """Metrics of this process in Prometheus' text format."""
-    return Response(metrics.render(), media_type=CONTENT_TYPE)
+    served = cluster.models()
+    return Readiness(ready=all_there, checks=checks, troubles=troubles, models=served, recording=recording)

@@ -229,11 +229,47 @@ class DeleteSession(Body):
     reason: str | None = None
 
 
+class Disk(StrEnum):
+    """What is kept on it."""
+
+    RECORDINGS = "recordings"
+    """Of open sessions, on a worker's machine."""
+    STORAGE = "storage"
+    """Uploads, and recordings of sessions that are over."""
+
+
+class LoadFailed(Body):
+    """No worker of the model is loaded, the newest could not be, and another try is due."""
+
+    kind: Literal["load_failed"] = "load_failed"
+    model: str
+
+
+class WorkersMissing(Body):
+    """No worker of the model is loaded, and one has been waited for too long: it has no machine, or hangs."""
+
+    kind: Literal["workers_missing"] = "workers_missing"
+    model: str
+
+
+class DiskFull(Body):
+    """Somewhere in the cluster less than 5 % of such a disk is free."""
+
+    kind: Literal["disk_full"] = "disk_full"
+    disk: Disk
+
+
+Trouble = Annotated[LoadFailed | WorkersMissing | DiskFull, Field(discriminator="kind")]
+"""What stands in the way of sessions although requests are answered. More kinds may come."""
+
+
 class Readiness(Body):
     """Answer of `GET /ready`: whether sessions can be opened, which parts answer, what is served."""
 
     ready: bool
     checks: dict[str, bool]
+    """`redis`, `allocator`; `models` where the allocator answers: that not all of them fail to load."""
+    troubles: tuple[Trouble, ...] = ()
     models: list[str]
     recording: bool
     """Whether clips can be had of sessions."""

@@ -13,7 +13,8 @@ import structlog
 from aiortc import RTCIceCandidate
 from numpy.typing import NDArray
 
-from cluster.errors import InvalidOffer
+from cluster import metrics
+from cluster.errors import InvalidOffer, PortsExhausted
 from cluster.media.conversation import Conversation
 from cluster.media.inbound import InboundAudio, InboundVideo
 from cluster.media.offer import Kind, candidate_ufrag, parse_candidate, read_offer
@@ -77,6 +78,7 @@ class Connection:
         }
         self._inputs = inputs
         self._listener = listener
+        self._settings = settings
         self._watchdog = Watchdog(settings.ping_timeout_s, self._timed_out, clock)
         self._log = logger.bind(session_id=session_id, connection_id=connection_id)
         self._peer: Peer | None = None
@@ -109,14 +111,19 @@ class Connection:
         checked = read_offer(offer, self._output_kinds, self._inputs)
         self._retire()
         self.role = role
-        peer = self._peer = Peer(checked, self._outputs, self)
+        peer = self._peer = Peer(checked, self._outputs, self, self._settings)
         self._talk = Conversation(peer, codec_for_client(offer.client_info, offer.sdp_offer), self._log)
         self._answering = self._spawn(self._answer(peer))
         self._offered.set()
         self._watchdog.start()
 
     async def _answer(self, peer: Peer) -> str:
-        answer = await peer.answer()
+        try:
+            answer = await peer.answer()
+        except PortsExhausted:
+            metrics.PORTS_EXHAUSTED.inc()
+            self._log.warning("media_ports_exhausted", ports=self._settings.ports)
+            raise
         for _ in range(len(self._early) if peer is self._peer else 0):
             ufrag, candidate = self._early.popleft()
             await self._place(peer, ufrag, candidate)
@@ -127,6 +134,7 @@ class Connection:
 
         Raises:
             InvalidOffer: the offer turned out to be impossible to answer.
+            PortsExhausted: there was no port for its peer.
         """
         try:
             async with asyncio.timeout(wait_s):

@@ -18,12 +18,14 @@ from aiortc import (
 from aiortc.exceptions import InvalidAccessError, InvalidStateError, OperationError
 
 from cluster.errors import InvalidOffer
-from cluster.media import rtp
+from cluster.media import rtp, sockets
+from cluster.media.announce import announced
 from cluster.media.inbound import Inbound, InboundAudio, InboundVideo
 from cluster.media.offer import PARSE_ERRORS, Offer, Section
 from cluster.media.output import AudioOutput, VideoOutput
 from cluster.media.sender import Way
 from cluster.media.track import PacketTrack
+from cluster.settings import MediaSettings
 from wire.frames import Channel
 
 Outputs = Mapping[str, VideoOutput | AudioOutput]
@@ -62,8 +64,9 @@ class PeerEvents(Protocol):
 class Peer:
     """See the module. `viewers` are the outbound tracks by name, all paused at first."""
 
-    def __init__(self, offer: Offer, outputs: Outputs, events: PeerEvents) -> None:
+    def __init__(self, offer: Offer, outputs: Outputs, events: PeerEvents, settings: MediaSettings) -> None:
         self._offer = offer
+        self._settings = settings
         self._outputs = outputs
         self._events = events
         self._closing = False
@@ -87,19 +90,22 @@ class Peer:
 
         Raises:
             InvalidOffer: it cannot be answered.
+            PortsExhausted: there is no port for it now.
         """
         try:
             await self._pc.setRemoteDescription(RTCSessionDescription(self._offer.text, "offer"))
             transceivers = {t.mid: t for t in self._pc.getTransceivers()}
             for section in self._offer.sections:
                 self._attach(transceivers[section.mid], section)
+            if (ports := self._settings.port_range) is not None:
+                rtp.bind_by(self._pc, lambda addresses: sockets.bound(addresses, ports))
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except (*PARSE_ERRORS, InvalidAccessError, InvalidStateError, OperationError) as error:
             raise InvalidOffer("the SDP offer cannot be answered") from error
         for transceiver, _ in self._inbound.values():
             rtp.set_receiving(transceiver.receiver, False)
         self.answered = True
-        return _with_msid(self._pc.localDescription.sdp)
+        return _with_msid(announced(self._pc.localDescription.sdp, self._settings.public_addresses))
 
     def _attach(self, transceiver: RTCRtpTransceiver, section: Section) -> None:
         if section.track is None:

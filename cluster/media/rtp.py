@@ -8,6 +8,7 @@ What is changed, and why:
 - The codec is chosen after `setRemoteDescription`, as `setCodecPreferences` has no effect on an answer.
 - The playout-delay header extension is answered and sent, so that receivers show pictures as they come.
 - A host without a network still connects to itself.
+- Sockets can be had from a range of ports; aioice takes whichever the system gives.
 - A receiver can be switched off, so that nothing is decoded which nobody reads.
 - A peer's client can be asked for a sign of life at any time.
 - A closing peer waits for its last messages to be acknowledged, and for its tasks to end.
@@ -17,12 +18,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 import aiortc
-from aioice import ice, stun
+from aioice import Candidate, ice, stun
+from aioice.candidate import candidate_foundation, candidate_priority
 from aiortc import (
     RTCDtlsTransport,
     RTCIceTransport,
@@ -50,6 +54,8 @@ PACKET_SIZE = 1250
 PAYLOAD_TYPES = frozenset(range(35, 64)) | frozenset(range(96, 128))
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
 DELIVERY_POLL_S = 0.005
+RECEIVE_BUFFER = 262_144
+"""Of a socket, in bytes; what aioice asks for."""
 PROBES = 2
 """Repetitions of a question for a sign of life: sent after 0, 0.5 and 1.5 s, given up after 3.5 s."""
 LONG_RTT_S = 0.15
@@ -76,8 +82,9 @@ def self_test() -> None:
     missing += [name for name in ("_codecs", "_headerExtensions") if name not in _assigned_in(RTCRtpTransceiver)]
     missing += [name for name in (_ICE_START,) if name not in _assigned_in(RTCIceTransport)]
     missing += [name for name in ("_enabled",) if name not in _assigned_in(RTCRtpReceiver)]
-    missing += [name for name in ("_nominated",) if name not in _assigned_in(ice.Connection)]
-    missing += [name for name in ("build_request",) if not hasattr(ice.Connection, name)]
+    missing += [name for name in ("_nominated", "_protocols") if name not in _assigned_in(ice.Connection)]
+    methods = ("build_request", "get_component_candidates")
+    missing += [name for name in methods if not hasattr(ice.Connection, name)]
     if not aiortc.__version__.startswith(AIORTC) or missing:
         raise RuntimeError(f"aiortc {AIORTC}* is needed; found {aiortc.__version__}, lacking {missing}")
 
@@ -97,6 +104,35 @@ def install() -> None:
 def host_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
     """Addresses of this host; the loopback only where there is no other."""
     return _get_host_addresses(use_ipv4, use_ipv6) or ["127.0.0.1"]
+
+
+def bind_by(pc: RTCPeerConnection, bind: Callable[[list[str]], list[socket.socket]]) -> None:
+    """Have `bind` make the sockets of a peer that has an offer and no answer yet, on the addresses it is given.
+
+    For a peer without STUN and TURN servers. What `bind` raises comes out of `setLocalDescription`.
+    """
+    for transport in pc._RTCPeerConnection__iceTransports:  # type: ignore[attr-defined]
+        connection: ice.Connection = transport._connection
+        connection.get_component_candidates = partial(_host_candidates, connection, bind)  # type: ignore[method-assign]
+
+
+async def _host_candidates(
+    connection: ice.Connection,
+    bind: Callable[[list[str]], list[socket.socket]],
+    component: int,
+    addresses: list[str],
+) -> list[Candidate]:
+    loop = asyncio.get_running_loop()
+    candidates = []
+    for each in bind(addresses):
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        _, protocol = await loop.create_datagram_endpoint(partial(ice.StunProtocol, connection), sock=each)
+        host, port = each.getsockname()[:2]
+        foundation, priority = candidate_foundation("host", "udp", host), candidate_priority(component, "host")
+        protocol.local_candidate = Candidate(foundation, component, "udp", priority, host, port, "host")
+        connection._protocols.append(protocol)
+        candidates.append(protocol.local_candidate)
+    return candidates
 
 
 def choose_codec(media: sdp.MediaDescription) -> VideoCodec | None:

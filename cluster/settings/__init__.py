@@ -9,7 +9,7 @@ Each group of the tree has a file of its own; `group` is what all of them are, `
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -60,7 +60,7 @@ class Settings(BaseSettings):
     """Name of this cluster in session objects, and prefix of its keys and actors."""
     generation: int = Field(default=0, ge=0)
     """Raise it to roll workers: those of an older one take nothing new and leave as they idle."""
-    redis_url: str | None = None
+    redis_url: str | None = Field(default=None, min_length=1)
     """`LLC_REDIS_URL` or `REDIS_URL`; None starts an embedded server."""
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     """Keys accepted from the start, for development; comma-separated in the environment."""
@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     moderation: ModerationSettings = ModerationSettings()
     limits: LimitSettings = LimitSettings()
     metrics_port: int = Field(default=9400, ge=0, le=65_535)
-    """First port tried for a worker's metrics; the next free one is taken, 0 turns the endpoint off."""
+    """First port tried for the metrics of a process; the next free one is taken, 0 turns them off."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "INFO"
 
     @property
@@ -108,6 +108,17 @@ class Settings(BaseSettings):
         if twice := {model for model in models if models.count(model) > 1}:
             raise ValueError(f"more than one pool of {', '.join(sorted(twice))}: a model has one")
         return pools
+
+    @model_validator(mode="after")
+    def _a_port_for_each_connection(self) -> Self:
+        ports, connections = self.media.port_range, self.limits.max_connections
+        sessions = max((pool.sessions_per_worker for pool in self.pools), default=1)
+        if ports is not None and len(ports) < sessions * connections:
+            raise ValueError(
+                f"LLC_MEDIA__PORTS has {len(ports)} ports, and a worker may have {sessions} sessions of"
+                f" LLC_LIMITS__MAX_CONNECTIONS, {connections}: each connection needs a port of its own"
+            )
+        return self
 
     @field_validator("jwt_secret")
     @classmethod

@@ -734,4 +734,4 @@ async def test_requests_wait_for_the_recovery(launch):
     scene = launch(ECHO)
     view = await scene.client.create_session(TENANT, CreateSession(model=ModelRef(name="echo")))
     await scene.held(view.session_id)
-    assert await scene.client.ready() == {"redis": True, "allocator": True}
+    assert (await scene.client.ready()).checks == {"redis": True, "allocator": True, "models": True}

@@ -40,6 +40,25 @@ def test_a_member_of_a_group_leaves_the_others_at_their_defaults(monkeypatch):
     assert settings.media.min_bitrate == 600_000
 
 
+def test_media_has_ports_and_public_addresses(monkeypatch):
+    assert (Settings().media.port_range, Settings().media.public_addresses) == (None, ())
+    monkeypatch.setenv("LLC_MEDIA__PORTS", "40000-40999")
+    monkeypatch.setenv("LLC_MEDIA__PUBLIC_ADDRESS", "203.0.113.9/10.0.0.5, 203.0.113.8/10.0.0.6, 2001:db8::9")
+    media = Settings().media
+    assert media.port_range == range(40_000, 41_000)
+    found = [(str(each.public), each.local and str(each.local)) for each in media.public_addresses]
+    assert found == [("203.0.113.9", "10.0.0.5"), ("203.0.113.8", "10.0.0.6"), ("2001:db8::9", None)]
+
+
+def test_a_range_has_a_port_for_each_connection_of_a_worker(monkeypatch):
+    monkeypatch.setenv("LLC_MEDIA__PORTS", "40000-40063")
+    assert Settings().media.port_range == range(40_000, 40_064)
+    with pytest.raises(ValueError, match="2 sessions of"):
+        Settings(pools=[{"model": "echo", "sessions_per_worker": 2}])
+    fewer = LimitSettings(max_connections=32)
+    assert Settings(pools=[{"model": "echo", "sessions_per_worker": 2}], limits=fewer).media.ports == "40000-40063"
+
+
 def test_keys_are_separated_by_commas(monkeypatch):
     monkeypatch.setenv("LLC_API_KEYS", " rk_one, rk_two,,")
     assert [key.get_secret_value() for key in Settings().api_keys] == ["rk_one", "rk_two"]
@@ -63,6 +82,15 @@ def test_pools_are_json(monkeypatch):
         ("LLC_POOLS", '[{"max_workers": 1}]', "model"),
         ("LLC_POOLS", "[not json", "pools"),
         ("LLC_BITRATE", "1", "no such setting: LLC_BITRATE"),
+        ("LLC_MEDIA__PORTS", "40000", r"media\.ports\n.*not a range of ports"),
+        ("LLC_MEDIA__PORTS", "40000-4", r"media\.ports\n.*the first port, 40000, is beyond the last one, 4"),
+        ("LLC_MEDIA__PORTS", "1000-2000", r"media\.ports\n.*not within 1024-65535"),
+        ("LLC_MEDIA__PORTS", "65000-65536", r"media\.ports\n.*not within 1024-65535"),
+        ("LLC_MEDIA__PUBLIC_ADDRESS", "live.example.org", r"media\.public_address\n.*names are not looked up"),
+        ("LLC_MEDIA__PUBLIC_ADDRESS", "0.0.0.0", r"media\.public_address\n.*no machine's address"),
+        ("LLC_MEDIA__PUBLIC_ADDRESS", "203.0.113.9,203.0.113.8", "every IPv4 address has more than one"),
+        ("LLC_MEDIA__PUBLIC_ADDRESS", "203.0.113.9/10.0.0.5,203.0.113.8/10.0.0.5", "10.0.0.5 has more than one"),
+        ("LLC_MEDIA__PUBLIC_ADDRESS", "203.0.113.9/fd00::5", "an IPv4 and an IPv6 address"),
     ],
 )
 def test_an_unknown_or_malformed_value_stops_start_up_and_is_named(monkeypatch, name, value, said):
@@ -77,6 +105,7 @@ def test_an_unknown_or_malformed_value_stops_start_up_and_is_named(monkeypatch, 
         ("LLC_POOLS", '[{"model": "echo", "min_warm": 3, "max_workers": 2}]', "min_warm is 3, and max_workers 2"),
         ("LLC_POOLS", '[{"model": "echo"}, {"model": "echo", "num_gpus": 1}]', "more than one pool of echo"),
         ("LLC_MEDIA__BITRATE", "500000", "min_bitrate is 600000, and bitrate 500000"),
+        ("LLC_MEDIA__PORTS", "40000-40062", "LLC_MEDIA__PORTS has 63 ports, and .* of LLC_LIMITS__MAX_CONNECTIONS, 64"),
         ("LLC_LIMITS__SNAPSHOT_TTL_S", "7200", "snapshot_ttl_s is 7200, and record_ttl_s 3600"),
         ("LLC_STORAGE__S3_ENDPOINT", "https://s3.example.org", "there is none"),
     ],
@@ -84,6 +113,23 @@ def test_an_unknown_or_malformed_value_stops_start_up_and_is_named(monkeypatch, 
 def test_settings_that_contradict_each_other_stop_start_up(monkeypatch, name, value, said):
     monkeypatch.setenv(name, value)
     with pytest.raises(ValueError, match=said):
+        Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LLC_REDIS_URL", ""),
+        ("LLC_JWT_SECRET", ""),
+        ("LLC_AUTH__SIGNING_KEY", ""),
+        ("LLC_AUTH__RETIRED_SECRETS", '[""]'),
+        ("LLC_TURN__SECRET", ""),
+        ("LLC_MODERATION__WEBHOOK_SECRET", ""),
+    ],
+)
+def test_a_secret_without_a_value_stops_start_up_and_is_named(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=name.removeprefix("LLC_").lower().replace("__", r"\.")):
         Settings()
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -27,6 +27,7 @@ from wire.frames import RequestClip, RequestRecording
 pytestmark = pytest.mark.media
 
 FPS = 24
+PER_CHUNK = 29
 
 
 @pytest.fixture
@@ -36,9 +37,16 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
     return settings.model_copy(update=changes)
 
 
+class Story(NamedTuple):
+    """A story that has been told and paused, and how many pictures it has."""
+
+    director: Client
+    pictures: int
+
+
 @pytest.fixture
-async def director(api: Api) -> AsyncIterator[Client]:
-    """A client that has a story told, and has paused it after two chunks."""
+async def story(api: Api) -> AsyncIterator[Story]:
+    """Of two chunks, or of another if the machine was too busy to pause it in time."""
     async with await Client.create(api, "longlive-v2", codecs=("VP8",)) as client:
         await client.connect()
         client.peer.command("set_shot", {"prompt": "a secret garden"})
@@ -46,8 +54,20 @@ async def director(api: Api) -> AsyncIterator[Client]:
         for _ in range(2):
             await client.peer.message("chunk_complete")
         client.peer.command("pause")
-        await client.peer.message("generation_paused")
-        yield client
+        paused = await client.peer.message("generation_paused")
+        yield Story(client, PER_CHUNK * (paused["chunk_index"] + 1))
+
+
+@pytest.fixture
+def director(story: Story) -> Client:
+    """The client that has told it."""
+    return story.director
+
+
+@pytest.fixture
+def pictures(story: Story) -> int:
+    """How many the story has."""
+    return story.pictures
 
 
 @pytest.fixture
@@ -93,27 +113,27 @@ async def played_out(local: LocalCluster, session: str, pictures: int) -> None:
     await eventually(lambda: local.session(session)._outbound._recorder.now_s * FPS >= pictures)
 
 
-async def test_a_clip_of_a_paused_story_is_ready_and_plays(api, session, director, local):
-    await played_out(local, session, 58)
+async def test_a_clip_of_a_paused_story_is_ready_and_plays(api, session, director, local, pictures):
+    await played_out(local, session, pictures)
     before_ms = time.time() * 1000
     clip = await ask(director, RequestClip(2.0))
     assert (clip["session_id"], clip["kind"]) == (session, "snap")
-    assert clip["end_marker"] == clip["now_marker"] == pytest.approx(58 / FPS)
+    assert clip["end_marker"] == clip["now_marker"] == pytest.approx(pictures / FPS)
     assert clip["end_marker"] - clip["start_marker"] == pytest.approx(2.0)
     assert before_ms < clip["predicted_ready_at_ms"] < before_ms + 60_000
     playlist = await poll(api, clip["playlist_url"])
     assert playlist.headers["content-type"] == "application/vnd.apple.mpegurl"
     film = play(await download(api, playlist))
-    assert film.numbers == list(range(58)), "not paused where it was generated: every picture that was shown"
+    assert film.numbers == list(range(pictures)), "not paused where it was generated: every picture that was shown"
     assert film.keyframes[0]
     assert all(b - a == pytest.approx(1 / FPS, abs=1e-4) for a, b in pairwise(film.times))
     whole = await ask(director, RequestRecording())
     assert (whole["kind"], whole["start_marker"]) == ("recording", 0.0)
-    assert play(await download(api, await poll(api, whole["playlist_url"]))).numbers == list(range(58))
+    assert play(await download(api, await poll(api, whole["playlist_url"]))).numbers == list(range(pictures))
 
 
-async def test_replies_go_to_the_asker_alone_and_bad_lengths_are_refused(api, session, director, local):
-    await played_out(local, session, 58)
+async def test_replies_go_to_the_asker_alone_and_bad_lengths_are_refused(api, session, director, local, pictures):
+    await played_out(local, session, pictures)
     other = Client(api, session)
     await other.connect()
     assert await refused(director, duration_seconds=-1) == "duration_seconds must be positive"
@@ -127,8 +147,10 @@ async def test_replies_go_to_the_asker_alone_and_bad_lengths_are_refused(api, se
     await other.close()
 
 
-async def test_a_clip_outlives_its_session_and_is_gone_when_its_time_is_over(http, auth, api, session, director, local):
-    await played_out(local, session, 58)
+async def test_a_clip_outlives_its_session_and_is_gone_when_its_time_is_over(
+    http, auth, api, session, director, local, pictures
+):
+    await played_out(local, session, pictures)
     url = (await ask(director, RequestClip(300)))["playlist_url"]
     live = await download(api, await poll(api, url))
     epoch = local.session(session).grant.epoch
@@ -151,8 +173,10 @@ async def test_a_clip_outlives_its_session_and_is_gone_when_its_time_is_over(htt
     assert (gone.status_code, gone.json()["code"]) == (410, "clip_gone")
 
 
-async def test_nothing_is_kept_of_a_session_in_which_nobody_asked(http, auth, session, director, local, settings):
-    await played_out(local, session, 58)
+async def test_nothing_is_kept_of_a_session_in_which_nobody_asked(
+    http, auth, session, director, local, pictures, settings
+):
+    await played_out(local, session, pictures)
     grant = local.session(session).grant
     await http.delete(f"/sessions/{session}", headers=auth)
     await eventually(lambda: not any(handle.worker._recordings.busy for handle in local.backend.workers.values()))
@@ -162,9 +186,9 @@ async def test_nothing_is_kept_of_a_session_in_which_nobody_asked(http, auth, se
 
 
 async def test_a_playlist_is_for_the_owner_and_its_urls_are_for_that_clip_alone(
-    http, auth, api, mint: Mint, other_key, session, director, local, cluster
+    http, auth, api, mint: Mint, other_key, session, director, local, pictures, cluster
 ):
-    await played_out(local, session, 58)
+    await played_out(local, session, pictures)
     url = (await ask(director, RequestClip(1)))["playlist_url"]
     playlist = await poll(api, url)
     assert (await http.get(url)).status_code == 401

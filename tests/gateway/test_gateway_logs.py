@@ -53,6 +53,6 @@ async def test_an_unknown_failure_is_logged_without_its_words(http: httpx.AsyncC
 
 async def test_probes_are_quiet(http: httpx.AsyncClient) -> None:
     with capture_logs() as entries:
-        for path in ("/health", "/ready", "/metrics"):
+        for path in ("/health", "/ready"):
             await http.get(path)
     assert {entry["log_level"] for entry in _of_gateway(entries)} == {"debug"}

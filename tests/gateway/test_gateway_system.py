@@ -5,8 +5,10 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.openapi.models import OpenAPI
 from jsonschema import Draft202012Validator
+from prometheus_client import generate_latest
 
 from cluster.client import ClusterClient
 from gateway.page import STATIC
@@ -38,23 +40,37 @@ async def test_health_and_readiness(http: httpx.AsyncClient, cluster: ClusterCli
     assert answer.status_code == 200
     assert answer.json() == {
         "ready": True,
-        "checks": {"redis": True, "allocator": True},
+        "checks": {"redis": True, "allocator": True, "models": True},
+        "troubles": [],
         "models": cluster.models(),
         "recording": False,
     }
 
 
 async def test_metrics_count_by_template_never_by_id(
-    http: httpx.AsyncClient, auth: dict[str, str], session_id: str
+    http: httpx.AsyncClient, app: FastAPI, auth: dict[str, str], session_id: str
 ) -> None:
     await http.get(f"/sessions/{session_id}", headers=auth)
     await http.request("BREW", "/coffee/17")
-    answer = await http.get("/metrics")
-    assert answer.headers["Content-Type"].startswith("text/plain")
-    assert 'route="/sessions/{session_id}",status="200"' in answer.text
-    assert 'method="other",route="other",status="404"' in answer.text
-    assert session_id not in answer.text
-    assert "llc_gateway_requests_in_flight 1.0" in answer.text
+    text = generate_latest(app.state.metrics.registry).decode()
+    assert 'route="/sessions/{session_id}",status="200"' in text
+    assert 'method="other",route="other",status="404"' in text
+    assert session_id not in text
+
+
+async def test_requests_in_progress_are_counted(http: httpx.AsyncClient, app: FastAPI) -> None:
+    in_flight = app.state.metrics.in_flight
+
+    async def look() -> int:
+        return int(in_flight._value.get())
+
+    app.add_api_route("/look", look)
+    assert (await http.get("/look")).json() == 1
+    assert in_flight._value.get() == 0
+
+
+async def test_metrics_are_not_shown_to_everybody(http: httpx.AsyncClient) -> None:
+    assert (await http.get("/metrics")).status_code == 404
 
 
 async def test_the_openapi_document_is_valid(http: httpx.AsyncClient) -> None:

@@ -11,6 +11,7 @@ from tests.helm.chart import CHART, HELM, Refused, helm, with_values
 pytestmark = pytest.mark.slow
 
 GPU = {"name": "a", "model": "longlive-v2"}
+NODES = {"network": {"host": True}, "networkPolicy": {"nodeCidrs": ["192.0.2.0/24"]}}
 COTURN = {"mode": "coturn", "existingSecret": "s"}
 
 
@@ -41,6 +42,15 @@ def _pool(**own: Any) -> dict[str, Any]:
         ({"pools": [GPU | {"name": "control"}]}, "the name is taken"),
         ({"extraWorkerGroups": [{"name": "b", "pool": "c"}]}, "belongs to the pool c, which is not there"),
         ({"network": {"host": True}}, "set networkPolicy.nodeCidrs"),
+        ({"media": {"ports": "41000-40000"}}, "the first port, 41000, is beyond the last one, 40000"),
+        ({"media": {"ports": "1000-40000"}}, "1000-40000 is not within 1024-65535"),
+        ({"media": {"ports": "40000-40062"}}, "1 sessions of settings.limits.max_connections, 64"),
+        (_pool(sessionsPerWorker=2) | {"media": {"ports": "40000-40126"}}, "2 sessions of"),
+        ({"media": {"publicAddress": ["203.0.113.9"]}}, "workers have addresses of their pods: set network.host"),
+        (
+            _pool(replicas={"min": 2, "max": 2}) | NODES | {"media": {"publicAddress": ["203.0.113.9"]}},
+            "203.0.113.9 would be every node's, and there may be 2",
+        ),
         ({"redis": {"mode": "external"}}, "without redis.external.existingSecret"),
         ({"redis": {"mode": "external"}}, "redis.gcs.mode is same"),
         ({"redis": {"gcs": {"mode": "external"}}}, "redis.gcs.address is empty"),
@@ -89,6 +99,8 @@ def test_names_that_kuberay_refuses():
         "pools[0].name=Upper",
         "weights.volume.kind=nfs",
         "networkPolicy.nodeCidrs[0]=10.0.0.0",
+        "media.ports=40000",
+        "settings.media.ports=40000-40999",
         "ray.upgradeStrategy=NewCluster",
     ],
 )

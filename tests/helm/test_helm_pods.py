@@ -9,7 +9,19 @@ from itertools import chain
 import pytest
 import yaml
 
-from tests.helm.chart import CI, Object, containers, objects, of_kind, pods, ray_groups, ray_service, rendered, selects
+from tests.helm.chart import (
+    CI,
+    Object,
+    containers,
+    objects,
+    of_kind,
+    pods,
+    ray_groups,
+    ray_service,
+    rendered,
+    selects,
+    with_values,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +134,30 @@ def test_monitors_name_ports_that_are_there():
             assert {each["port"] for each in monitor["spec"]["podMetricsEndpoints"]} <= named
 
 
+def test_each_process_that_counts_is_scraped_by_itself():
+    """A gateway, and beside one of them the allocator; the gateway's public port shows no metrics."""
+    found = objects(with_values({"monitoring": {"podMonitors": {"enabled": True}}}, NAMED["host-network"]))
+    groups = ray_groups(found)
+    ports = {name: declared(group["template"]) for name, group in groups.items()}
+    assert ports == {"head": {}, "control": numbered(2), "longlive": numbered(8)}
+    own, rays = of_kind(found, "PodMonitor")
+    assert [each["port"] for each in own["spec"]["podMetricsEndpoints"]] == list(numbered(8))
+    assert [each["port"] for each in rays["spec"]["podMetricsEndpoints"]] == ["metrics"]
+    policy = next(each for each in of_kind(found, "NetworkPolicy") if each["metadata"]["name"].endswith("-ray"))
+    assert policy["spec"]["ingress"][-1]["ports"] == [{"port": 8080}, {"port": 9400, "endPort": 9407}]
+
+
+def declared(pod: Object) -> dict[str, int]:
+    """The ports of a pod that are for this software's metrics."""
+    (container,) = pod["spec"]["containers"]
+    return {each["name"]: each["containerPort"] for each in container["ports"] if each["name"].startswith("app-")}
+
+
+def numbered(count: int) -> dict[str, int]:
+    names = ("app-metrics", *(f"app-metrics-{n}" for n in range(1, count)))
+    return dict(zip(names, range(9400, 9400 + count), strict=True))
+
+
 def test_workers_are_drained_and_given_the_time(manifest: list[Object]):
     longest = yaml.safe_load(ray_service(manifest)["spec"]["serveConfigV2"])["applications"][0]["args"]["limits"]
     for name, group in ray_groups(manifest).items():
@@ -194,3 +230,10 @@ def test_a_pools_workers_are_placed_on_its_own_pods(manifest: list[Object]):
         for name in offering:
             offered = json.loads(json.loads(groups[name]["rayStartParams"]["resources"]))
             assert list(offered) == [resource]
+
+
+def test_a_missing_secret_keeps_a_pod_from_starting(manifest: list[Object]):
+    """The kubelet starts none whose secret is not there, unless it is called optional."""
+    for name, pod in pods(manifest):
+        told = json.dumps(pod)
+        assert '"optional": true' not in told, name

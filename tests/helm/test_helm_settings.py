@@ -118,6 +118,25 @@ def test_coturns_name_becomes_uris(bare: pytest.MonkeyPatch):
     )
 
 
+def test_media_has_the_ports_and_addresses_of_the_values(bare: pytest.MonkeyPatch):
+    nodes = ["203.0.113.9/192.0.2.5", "203.0.113.10/192.0.2.6"]
+    values = {"media": {"ports": "40000-40999", "publicAddress": nodes}, "settings": {"media": {"bitrate": 3_000_000}}}
+    found = objects(with_values(values, NAMED["host-network"]))
+    settings = _settings(bare, environment(_ray_container(ray_groups(found)["longlive"]), found), _arguments(found))
+    assert settings.media.port_range == range(40_000, 41_000)
+    assert [f"{each.public}/{each.local}" for each in settings.media.public_addresses] == nodes
+    assert settings.media.bitrate == 3_000_000
+
+
+@pytest.mark.parametrize(("ports", "opened"), [("", (1024, 65_535)), ("40000-40063", (40_000, 40_063))])
+def test_no_more_ports_are_open_than_media_has(ports: str, opened: tuple[int, int], bare: pytest.MonkeyPatch):
+    found = objects(with_values({"media": {"ports": ports}}))
+    (policy,) = [each for each in of_kind(found, "NetworkPolicy") if each["metadata"]["name"].endswith("-media")]
+    ((rule,),) = [ingress["ports"] for ingress in policy["spec"]["ingress"]]
+    assert rule == {"protocol": "UDP", "port": opened[0], "endPort": opened[1]}
+    assert Settings(**_arguments(found)).media.ports == (ports or None)  # 64 are enough for the programme, too
+
+
 def test_the_default_session_is_the_programmes():
     values = yaml.safe_load((CI[0].parents[1] / "values.yaml").read_text())
     assert values["settings"]["limits"]["max_session_s"] == Settings().limits.max_session_s

@@ -90,7 +90,7 @@ class Scraped:
 def scraped(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
     host = urlparse(server.url).hostname
     ports = range(server.metrics_port, server.metrics_port + METRICS_PORTS)
-    targets = {"gateway": [urlparse(server.url).netloc], "workers": [f"{host}:{port}" for port in ports]}
+    targets = {"cluster": [f"{host}:{port}" for port in ports]}
     with prometheus(tmp_path_factory.mktemp("prometheus"), targets, [RULES]) as told:
         scraped = Scraped(told)
         asyncio.run(scraped.play(server))

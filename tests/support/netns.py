@@ -84,6 +84,36 @@ def wire(one: Namespace, one_address: str, other: Namespace, other_address: str)
         _ip("-netns", each.name, "link", "set", end, "up")
 
 
+def one_to_one(nat: Namespace, *, public: str, local: str, ports: range, gateway: str, of: Namespace) -> None:
+    """Have `nat` map a public IPv4 address to a machine in the network `of`, whose way out is `gateway`.
+
+    As a cloud's firewall does, it lets these UDP ports in and what answers them out, and nothing else. Needs nftables;
+    raises NoNamespaces.
+    """
+    rules = f"""
+        table ip nat {{
+          chain in {{
+            type nat hook prerouting priority dstnat
+            ip daddr {public} dnat to {local}
+          }}
+        }}
+        table ip filter {{
+          chain through {{
+            type filter hook forward priority filter; policy drop
+            ct state established accept
+            ct status dnat udp dport {ports[0]}-{ports[-1]} accept
+          }}
+        }}
+    """
+    _ip("-netns", nat.name, "address", "add", f"{public}/32", "dev", "lo")  # so that it answers for the address
+    _ip("-netns", of.name, "route", "add", "default", "via", gateway)
+    _run(*nat.prefix, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    try:
+        subprocess.run([*nat.prefix, "nft", "-f", "-"], input=rules, check=True, capture_output=True, text=True)
+    except subprocess.CalledProcessError as error:
+        raise NoNamespaces(error.stderr) from error
+
+
 @contextmanager
 def unplugged(network: Namespace, other: Namespace) -> Iterator[None]:
     """The wire to the other network hangs loose at this end in the block: at the other one, nothing comes any more."""
@@ -100,4 +130,8 @@ def _device(towards: Namespace) -> str:
 
 
 def _ip(*arguments: str) -> str:
-    return subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True).stdout
+    return _run("ip", *arguments)
+
+
+def _run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +18,15 @@ from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 ROOT = Path(__file__).parents[2]
 START_S = 120.0
 KEY = "rk_tests"
 WORKERS = "ray::_RayWorker"
 """How the command lines of workers begin."""
-METRICS_PORTS = 4
-"""Processes of a cluster here, at most, that count anything."""
+METRICS_PORTS = 8
+"""Processes of a cluster here, at most, that count anything: the allocator, gateways and workers."""
 POOLS = (
     {"model": "longlive-v2", "min_warm": 1, "max_workers": 2},
     {"model": "echo", "max_workers": 1},
@@ -41,7 +42,7 @@ class Server:
     process: subprocess.Popen[bytes]
     log: Path
     metrics_port: int
-    """The allocator's; those of the workers follow."""
+    """The allocator's; those of the gateway and the workers follow."""
     gcs_port: int
     """Of its Ray."""
     checkout: Path = ROOT
@@ -100,12 +101,27 @@ class Server:
     def run(self, *arguments: str) -> str:
         """What a command of the console script prints about this cluster, and no other one of this machine."""
         script = Path(sys.executable).with_name("longlive-cluster")
-        ray = {"RAY_ADDRESS": f"127.0.0.1:{self.gcs_port}", "RAY_AUTH_MODE": "token"}
-        environment = os.environ | ray | _code(self.checkout)
-        done = subprocess.run([script, *arguments], env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([script, *arguments], env=self._its_own(), capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")
         return done.stdout
+
+    @contextmanager
+    def replicas(self, count: int, prefix: str) -> Iterator[str]:
+        """So many more replicas of the gateway in the block; the URL under which they serve."""
+        command = [sys.executable, "-m", "tests.support.replicas", str(count), prefix]
+        environment = self._its_own() | {"LLC_METRICS_PORT": str(self.metrics_port)}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, env=environment, cwd=ROOT, stdin=pipe, stdout=pipe) as process:
+            assert process.stdout is not None
+            if process.stdout.readline() != b"ready\n":
+                raise RuntimeError("the replicas did not start")
+            yield f"{self.url}{prefix}"
+
+    def _its_own(self) -> dict[str, str]:
+        """The environment of a program that is to reach this cluster, and no other one of this machine."""
+        ray = {"RAY_ADDRESS": f"127.0.0.1:{self.gcs_port}", "RAY_AUTH_MODE": "token"}
+        return os.environ | ray | _code(self.checkout)
 
     def holder(self, session_id: str) -> dict[str, Any]:
         """The status of the worker that holds a session. Raises LookupError."""
@@ -122,15 +138,18 @@ class Server:
         return [pid for pid in named if self._is_ours(pid)]
 
     def counted(self, name: str, by: str = "model") -> Counter[str]:
-        """A series by the values of one of its labels, summed over the workers."""
-        total: Counter[str] = Counter()
-        with httpx.Client(verify=False) as http:
+        """A series by the values of one of its labels, summed over all processes."""
+        return sum((_by(samples, name, by) for samples in self.scraped()), Counter())
+
+    def scraped(self) -> list[list[Sample]]:
+        """What each process that counts anything exports."""
+        found = []
+        with httpx.Client(verify=False, timeout=10) as http:
             for port in range(self.metrics_port, self.metrics_port + METRICS_PORTS):
-                with suppress(httpx.ConnectError):
-                    text = http.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
-                    samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-                    total.update({each.labels[by]: each.value for each in samples if each.name == name})
-        return total
+                with suppress(httpx.NetworkError, httpx.ProtocolError):  # nobody's, or a port of another program
+                    text = http.get(f"http://127.0.0.1:{port}/metrics").text
+                    found.append([each for family in text_string_to_metric_families(text) for each in family.samples])
+        return found
 
     def cpu_s(self, title: str) -> float:
         """CPU seconds that those processes have used so far."""
@@ -159,6 +178,14 @@ class Server:
                 pass
             time.sleep(0.2)
         raise RuntimeError(f"the cluster did not start:\n{self.log.read_text()[-4000:]}")
+
+
+def _by(samples: Iterable[Sample], name: str, label: str) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in samples:
+        if each.name == name:
+            total[each.labels[label]] += each.value
+    return total
 
 
 def _code(checkout: Path) -> dict[str, str]:

@@ -43,7 +43,7 @@ export function mintViewerToken(apiKey, { sessionId, model }) {
   return mintToken(apiKey, [{ type: "session", role: "viewer", resources }]);
 }
 
-/** `{ready, models, recording}` of the cluster, also while it is not ready. */
+/** `{ready, models, recording, troubles}` of the cluster, also while it is not ready. */
 export async function readiness() {
   const response = await fetch("ready");
   return response.json();

@@ -8,6 +8,7 @@
     {{- $wrong = append $wrong (printf "the name %s is longer than the 47 characters that KubeRay allows: set fullnameOverride" (include "longlive.name" $root)) }}
   {{- end }}
   {{- $wrong = concat $wrong (include "longlive.checkPools" $root | fromJsonArray) }}
+  {{- $wrong = concat $wrong (include "longlive.checkMedia" $root | fromJsonArray) }}
   {{- $wrong = concat $wrong (include "longlive.checkTurn" $root | fromJsonArray) }}
   {{- $wrong = concat $wrong (include "longlive.checkStores" $root | fromJsonArray) }}
   {{- if and .network.host .networkPolicy.enabled (not .networkPolicy.nodeCidrs) }}
@@ -95,6 +96,36 @@
     {{- if hasPrefix "LLC_" .name }}
       {{- $wrong = append $wrong (printf "%s: extraEnv: %s belongs under settings" $who .name) }}
     {{- end }}
+  {{- end }}
+{{- end }}
+{{- toJson $wrong }}
+{{- end }}
+
+{{- define "longlive.checkMedia" -}}
+{{- $wrong := list }}
+{{- $pods := 0 }}
+{{- $sessions := 1 }}
+{{- range (include "longlive.groups" . | fromJson).groups }}
+  {{- $pods = add $pods (int .replicas.max) }}
+  {{- $sessions = max $sessions (int .sessionsPerWorker) }}
+{{- end }}
+{{- with .Values.media.ports }}
+  {{- $first := splitList "-" . | first | int }}
+  {{- $last := splitList "-" . | last | int }}
+  {{- $connections := dig "limits" "max_connections" 64 $.Values.settings | int }}
+  {{- if gt $first $last }}
+    {{- $wrong = append $wrong (printf "media.ports: the first port, %d, is beyond the last one, %d" $first $last) }}
+  {{- else if or (lt $first 1024) (gt $last 65535) }}
+    {{- $wrong = append $wrong (printf "media.ports: %s is not within 1024-65535" .) }}
+  {{- else if lt (sub (add1 $last) $first) (mul $sessions $connections) }}
+    {{- $wrong = append $wrong (printf "media.ports: %s has fewer ports than one worker may have connections: %d sessions of settings.limits.max_connections, %d" . $sessions $connections) }}
+  {{- end }}
+{{- end }}
+{{- range .Values.media.publicAddress }}
+  {{- if not $.Values.network.host }}
+    {{- $wrong = append $wrong (printf "media.publicAddress: %s is a node's, and workers have addresses of their pods: set network.host" .) }}
+  {{- else if and (not (contains "/" .)) (gt $pods 1) }}
+    {{- $wrong = append $wrong (printf "media.publicAddress: %s would be every node's, and there may be %d: give each node's as PUBLIC/LOCAL" . $pods) }}
   {{- end }}
 {{- end }}
 {{- toJson $wrong }}

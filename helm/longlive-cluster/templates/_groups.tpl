@@ -54,8 +54,14 @@ pool-{{ . }}
 {{- if kindIs "bool" .group.onePerNode }}{{ if .group.onePerNode }}true{{ end }}{{ else if .root.Values.network.host }}true{{ end }}
 {{- end }}
 
-{{- define "longlive.workersPerPod" -}}
-{{- $most := 1 }}
+{{- define "longlive.controlProcesses" -}}
+{{- /* Processes of a control pod that count anything: a gateway, and on one of the pods the allocator. */ -}}
+2
+{{- end }}
+
+{{- define "longlive.metricsPorts" -}}
+{{- /* From 9400 on, as many as the fullest pod needs. */ -}}
+{{- $most := int (include "longlive.controlProcesses" .) }}
 {{- range (include "longlive.groups" . | fromJson).groups }}{{ $most = max $most (int .workersPerPod) }}{{ end }}
 {{- $most }}
 {{- end }}

@@ -38,7 +38,8 @@ annotations:
 {{- end }}
 
 {{- define "longlive.rayPorts" -}}
-{{- /* The dashboard, GCS and the client port are the head's; metrics are Ray's own, app-metrics this software's. */ -}}
+{{- /* The dashboard, GCS and the client port are the head's; metrics are Ray's own, app-metrics this software's: each process
+takes the first that is free. */ -}}
 {{- if eq .component "head" -}}
 - name: gcs
   containerPort: 6379
@@ -53,10 +54,12 @@ annotations:
 {{ end -}}
 - name: metrics
   containerPort: 8080
+{{- if ne .component "head" }}
 - name: app-metrics
   containerPort: 9400
-{{- if eq .component "worker" }}
-{{- range $number := untilStep 1 (int .group.workersPerPod) 1 }}
+{{- $processes := include "longlive.controlProcesses" . }}
+{{- if eq .component "worker" }}{{ $processes = .group.workersPerPod }}{{ end }}
+{{- range $number := untilStep 1 (int $processes) 1 }}
 - name: app-metrics-{{ $number }}
   containerPort: {{ add 9400 $number }}
 {{- end }}

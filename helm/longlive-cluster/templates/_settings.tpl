@@ -31,6 +31,10 @@
   {{- end }}
 {{- end }}
 {{- with $storage }}{{ $_ := set $tree "storage" . }}{{ end }}
+{{- $media := deepCopy (.Values.settings.media | default dict) }}
+{{- with .Values.media.ports }}{{ $_ := set $media "ports" . }}{{ end }}
+{{- with .Values.media.publicAddress }}{{ $_ := set $media "public_address" (join "," .) }}{{ end }}
+{{- with $media }}{{ $_ := set $tree "media" . }}{{ end }}
 {{- with .Values.moderation.denyList.configMap }}
   {{- $moderation := deepCopy ($root.Values.settings.moderation | default dict) }}
   {{- $_ := set $tree "moderation" (set $moderation "deny_list" (include "longlive.denyList" $root)) }}
