@@ -16,6 +16,7 @@ from aiohttp import web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.codecs import h264, vpx
 from aiortc.contrib.media import MediaRelay
+from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from benchmarks.peers.pictures import BITRATE, FPS, picture
@@ -34,6 +35,8 @@ class Numbered(MediaStreamTrack):
         self._began = time.monotonic()
 
     async def recv(self) -> VideoFrame:
+        if self.readyState != "live":
+            raise MediaStreamError
         now = time.monotonic() - self._began
         self._number = max(self._number + 1, int(now * FPS))
         await asyncio.sleep(self._number / FPS - now)
