@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -53,6 +54,17 @@ def test_workers_are_listed(server: Server):
     listed = run("workers")
     assert listed.returncode == 0, listed.stderr
     assert "longlive-v2" in listed.stdout
+
+
+def test_a_drained_worker_leaves(server: Server):
+    before = [json.loads(line) for line in run("workers", "--json").stdout.splitlines()]
+    name = next(worker["name"] for worker in before if worker["model"] == "longlive-v2")
+    drained = run("drain", name)
+    assert (drained.returncode, drained.stdout.splitlines()) == (0, [f"draining {name}", "all have left"])
+    assert name not in run("workers", "--json").stdout
+    unknown = run("drain", name)
+    assert unknown.returncode == 1
+    assert unknown.stderr.splitlines()[-1] == f"no worker and no node named {name}"
 
 
 def test_serve_refuses_a_taken_port_in_one_line(server: Server):

@@ -194,7 +194,7 @@ async def test_quota_and_unknown_models_create_nothing(launch):
 
 @pytest.mark.fast
 async def test_a_waiter_that_nobody_asks_about_is_closed(launch):
-    scene = launch(ECHO, queue_poll_grace_s=0.3)
+    scene = launch(ECHO, queue_poll_grace_s=1.0)
     await scene.opened()
     forgotten, asked = await scene.create(), await scene.create()
 

@@ -308,7 +308,7 @@ async def test_an_offer_replaces_the_peer_without_a_suspension(launch):
 
 
 async def test_nobody_comes(launch):
-    scene = launch(PoolSettings(model="echo", min_warm=1), connect_grace_s=0.05)
+    scene = launch(PoolSettings(model="echo", min_warm=1), connect_grace_s=1.0)
     session_id = await scene.opened()
     await in_state(scene, session_id, SessionState.CLOSED)
     record = await scene.local.store.get(TENANT, session_id)
@@ -457,7 +457,7 @@ async def test_a_client_that_vanishes_before_its_handshake_leaves_nothing(launch
 
 
 async def test_a_connection_that_nobody_offers_on_is_forgotten(launch):
-    scene = launch(PoolSettings(model="echo", min_warm=1), connect_grace_s=0.3)
+    scene = launch(PoolSettings(model="echo", min_warm=1), connect_grace_s=3.0)  # the viewer itself has to make it, too
     session_id = await scene.opened()
     viewer = await scene.join(session_id)
     session = scene.local.session(session_id)
