@@ -31,7 +31,7 @@ CHUNKS = 400
 @dataclass(frozen=True, slots=True)
 class Outage:
     """Pictures that were to come while Redis was away and until the story's end, those that did not, the longest gap
-    between two in seconds, how long after its return a command was answered, and the HTTP requests refused after that."""
+    between two in seconds, how long after its return a command was answered, and HTTP requests refused after that."""
 
     seconds: float
     pictures: int
