@@ -10,7 +10,7 @@ ARGS   ?=
 .PHONY: help setup setup-test clients helm chart image sbom demo serve check test test-fast fuzz bench proto clean
 
 help:
-	@sed -n 's/^# //p' Makefile; grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@sed -n 's/^# make/make/p' Makefile; grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: .venv/.demo ## the environment that `demo` and `serve` need
 setup-test: .venv/.test ## and what the tests need in Python

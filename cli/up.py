@@ -10,7 +10,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import ray
 from ray import serve
@@ -20,12 +19,11 @@ from cluster import remote
 from cluster.client import ClusterClient
 from cluster.errors import ClusterError
 from cluster.settings import Settings
-from gateway.deployment import build
+from gateway.deployment import LOGGING, build
 
 APP = "gateway"
 STOPPED = "cluster stopped"
 PATIENCE_S = 5.0
-LOGGING: dict[str, Any] = {"encoding": "JSON", "enable_access_log": False}
 
 
 class PortTaken(RuntimeError):

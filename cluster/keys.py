@@ -178,12 +178,18 @@ class KeyRing:
         """The secret that signs tokens: of the settings, else one made once for the whole cluster."""
         if self._secret is not None:
             return self._secret.get_secret_value()
-        if time.monotonic() >= self._made_until:
-            name = f"{self._prefix}:jwt_secret"
-            await self._redis.set(name, secrets.token_urlsafe(48), nx=True)
-            self._made = text(await self._redis.get(name) or "")
-            self._made_until = time.monotonic() + SECRET_S
+        if not self._made or time.monotonic() >= self._made_until:
+            self._made_until = time.monotonic() + SECRET_S  # who comes meanwhile has the former one, and asks nobody
+            self._made = await self._shared_secret()
         return self._made
+
+    async def _shared_secret(self) -> str:
+        name = f"{self._prefix}:jwt_secret"
+        known = await self._redis.get(name)
+        if known is None:
+            await self._redis.set(name, secrets.token_urlsafe(48), nx=True)
+            known = await self._redis.get(name)
+        return text(known or "")
 
     async def _read(self, key_id: str) -> ApiKey | None:
         names = ["name", "created_at", "limits", "rotated_at"]

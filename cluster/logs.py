@@ -32,7 +32,7 @@ def configure(level: str, **ids: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.PositionalArgumentsFormatter(), structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

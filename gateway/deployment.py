@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from typing import Any
 
 import structlog
@@ -25,6 +26,16 @@ GC_THRESHOLDS = (10_000, 20, 100)
 """With Python's own (700, 10, 10) all objects are looked at every few seconds: with 2000 streams open that takes 0.9 s,
 in which nothing is answered. Nearly all garbage here is freed without the collector."""
 
+SWITCH_S = 0.0005
+"""How long a thread of Ray keeps the GIL from the one that answers: Python's own 5 ms, at each of the many short calls
+that let go of it, add up to the longest waits of all."""
+
+LOGGING: dict[str, Any] = {"encoding": "JSON", "enable_access_log": False}
+"""Of Serve itself. Requests are in our own log, with their ids."""
+
+ONE_LOOP = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+"""Nothing here blocks, so the app runs in the loop that reads the requests: no message changes threads on its way."""
+
 
 class Gateway:
     """One replica. It builds its app itself: one given to the decorator would be pickled, globals and all."""
@@ -41,6 +52,7 @@ class Gateway:
         self._serve_metrics(app.state.metrics.registry)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_S)
         return app
 
     def _serve_metrics(self, registry: CollectorRegistry) -> None:
@@ -59,7 +71,8 @@ def deployment() -> serve.Deployment:
     made: serve.Deployment = serve.deployment(
         name="gateway",
         max_ongoing_requests=MOST_AT_ONCE,
-        ray_actor_options={"num_cpus": 0.1},
+        ray_actor_options={"num_cpus": 0.1, "runtime_env": {"env_vars": ONE_LOOP}},
+        logging_config=LOGGING,
         graceful_shutdown_timeout_s=15,  # longer than one held poll; sessions do not live here
         max_surge_percent=100,
     )(serve.ingress()(Gateway))
