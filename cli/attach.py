@@ -1,19 +1,22 @@
-"""From another process of the same machine: the cluster that runs there, or its Redis."""
+"""From another process of the same machine: the cluster that runs there, or its Redis.
+
+Ray is imported where it is needed: that takes longer than all that a Redis of its own is asked for.
+"""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-import ray
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from cluster import remote
-from cluster.client import ClusterClient
 from cluster.keys import KeyRing
 from cluster.settings import Settings
+
+if TYPE_CHECKING:
+    from cluster.client import ClusterClient
 
 T = TypeVar("T")
 
@@ -24,6 +27,8 @@ class NotRunning(RuntimeError):
 
 async def with_cluster(settings: Settings, work: Callable[[ClusterClient], Awaitable[T]]) -> T:
     """What `work` returns on the running cluster's client. Raises NotRunning."""
+    from cluster.client import ClusterClient
+
     async with _attached(settings):
         client = await ClusterClient.connect(settings)
         try:
@@ -41,6 +46,8 @@ async def with_redis(settings: Settings, work: Callable[[Redis], Awaitable[T]]) 
     """What `work` returns on the cluster's Redis; one that is set is enough. Raises NotRunning."""
     if url := settings.given_redis:
         return await _on_redis(url, work)
+    from cluster import remote
+
     async with _attached(settings):
         return await _on_redis(await remote.redis_url(settings), work)
 
@@ -57,6 +64,9 @@ async def _on_redis(url: str, work: Callable[[Redis], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def _attached(settings: Settings) -> AsyncIterator[None]:
+    import ray
+
+    from cluster import remote
 
     try:
         ray.init(address="auto", namespace=remote.NAMESPACE, log_to_driver=False, configure_logging=False)

@@ -45,6 +45,8 @@ log = structlog.get_logger(__name__)
 MAX_MOVES = 3
 """A session that has lost this many workers is ended: it may be what kills them."""
 TICK_S = 1.0
+KEEPINGS = 4
+"""Of a waiter's record, in the time that one lives at least: so many can fail."""
 LATE_S = 15.0
 """A session asks at most so long after it was created, whatever its gateway's clock says."""
 
@@ -76,25 +78,34 @@ class Allocator:
         self._tasks.start(keep_clean(open_storage(settings), settings))
         self._tasks.start(self._disks.run())
         self._tasks.start(self._inspect())
+        self._tasks.start(self._keep_waiters())
         self._tasks.start(self._ledger.run())
 
     # --- api --------------------------------------------------------------------------------------------------------
 
-    async def acquire(self, ticket: Ticket) -> Place | None:
+    async def acquire(self, model: str, tickets: Sequence[Ticket]) -> list[Place | QueueFull | None]:
         """See `AllocatorApi.acquire`."""
         await self._recovered.wait()
-        pool = self._pool(ticket.model)
-        await self._drop_former_hold(pool, ticket)
+        pool = self._pool(model)
+        refused: dict[str, QueueFull] = {}
+        for ticket in tickets:
+            await self._drop_former_hold(pool, ticket)
+            try:
+                self._enqueue(pool, ticket)
+            except QueueFull as refusal:
+                refused[ticket.session_id] = refusal
+        await self._serve(pool)
+        self._kick.set()
+        places = pool.places([ticket.session_id for ticket in tickets], self._clock.now())
+        for session_id, place in places.items():
+            self._waits.promised(session_id, place.eta_s)
+        return [refused.get(ticket.session_id) or places.get(ticket.session_id) for ticket in tickets]
+
+    def _enqueue(self, pool: Pool, ticket: Ticket) -> None:
         now = self._clock.now()
         arrival = min(now, max(now - LATE_S, self._clock.of(ticket.arrival)))
         pool.enqueue(ticket.model_copy(update={"arrival": arrival}), now)
         self._waits.asked([ticket.session_id])
-        await self._serve(pool)
-        self._kick.set()
-        place = pool.place(ticket.session_id, self._clock.now())
-        if place is not None:
-            self._waits.promised(ticket.session_id, place.eta_s)
-        return place
 
     async def places(self, model: str, session_ids: Sequence[str]) -> dict[str, Place]:
         """See `AllocatorApi.places`."""
@@ -293,6 +304,19 @@ class Allocator:
                 log.info("waiter_vanished", session_id=ticket.session_id)
                 await self._end(ticket.tenant, ticket.session_id, "client vanished while waiting")
                 self._forget(pool, ticket.session_id)
+
+    async def _keep_waiters(self) -> None:
+        """A session that waits may do so for longer than a record lives, as long as somebody asks for it."""
+        await self._recovered.wait()
+        limits = self._settings.limits
+        while True:
+            waiting = [ticket for pool in self._pools.values() for ticket in pool.waiting.values()]
+            asked = [each for each in waiting if not self._waits.vanished(each.session_id, limits.queue_poll_grace_s)]
+            try:
+                await self._store.keep([(ticket.tenant, ticket.session_id) for ticket in asked])
+            except RedisError:
+                log.warning("redis_unavailable", during="keeping waiters")
+            await asyncio.sleep(limits.record_ttl_s / KEEPINGS)
 
     async def _inspect(self) -> None:
         """Look, whenever nothing is being granted or moved, whether all that must hold does."""

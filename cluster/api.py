@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from cluster.clips import Segment
+from cluster.errors import QueueFull
 from cluster.records import Grant, Place, Ticket
 from wire.http import Disk, IceCandidates, Role, SdpOffer, Trouble
 
@@ -152,8 +153,8 @@ class WorkerApi(Protocol):
 class AllocatorApi(Protocol):
     """The allocator, to the gateway's client."""
 
-    async def acquire(self, ticket: Ticket) -> Place | None:
-        """Ask for a worker: None when granted, else the place in the queue. Idempotent. Raises QueueFull."""
+    async def acquire(self, model: str, tickets: Sequence[Ticket]) -> list[Place | QueueFull | None]:
+        """Ask for a worker for each: None when granted, else the place in the queue, or the refusal. Idempotent."""
         ...
 
     async def places(self, model: str, session_ids: Sequence[str]) -> dict[str, Place]:

@@ -87,6 +87,7 @@ class ClusterClient:
         """Close the connection to Redis."""
         await self._watch.close()
         await self._views.close()
+        await self._opening.close()
         await self._redis.aclose()
 
     # --- keys -------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cluster.api import AllocatorApi
 from cluster.catalogue import Catalogue
@@ -17,6 +18,7 @@ from cluster.records import Place, PriorityClass, SessionRecord, Ticket
 from cluster.saved import SavedSnapshots
 from cluster.settings import Settings
 from cluster.store import Store
+from cluster.together import Together
 from wire.http import CreateSession, SessionState
 
 
@@ -46,9 +48,16 @@ class Opening:
         self._store = store
         self._keys = keys
         self._saved = saved
-        self._allocator = allocator
+        self._acquire_by_model: dict[str, Together[Ticket, Place | None]] = {
+            model: Together(partial(allocator.acquire, model)) for model in catalogue.names()
+        }
         self._catalogue = catalogue
         self._lookup = lookup
+
+    async def close(self) -> None:
+        """Ask the allocator nothing more."""
+        for acquire in self._acquire_by_model.values():
+            await acquire.close()
 
     async def create(
         self, tenant: str, request: CreateSession, allowances: Sequence[Allowance], priority: PriorityClass
@@ -113,7 +122,7 @@ class Opening:
         """Ask for a worker; a session that is not admitted is ended as `otherwise`."""
         admitted = False
         try:
-            place = await self._allocator.acquire(Ticket.of(record))
+            place = await self._acquire_by_model[record.model](Ticket.of(record))
             admitted = True
             if place is not None:
                 return record, place

@@ -17,6 +17,8 @@ import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayError, RayTaskError
 from ray.util import list_named_actors
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.driver_info import DriverInfo
+from redis.maint_notifications import MaintNotificationsConfig
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from cluster import logs, metrics, tracing
@@ -104,7 +106,8 @@ def _node() -> str:
 class _RedisHolder:
     """Holds the embedded Redis of a cluster that has none of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, log_level: str) -> None:
+        logs.configure(log_level)
         self._server = EmbeddedRedis()
 
     def url(self) -> str:
@@ -223,14 +226,25 @@ async def redis_url(settings: Settings) -> str:
         return url
     name = f"{settings.cluster}:redis"
     options = RedisActor.options(name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True)
-    actor = await asyncio.to_thread(options.remote)
+    actor = await asyncio.to_thread(options.remote, settings.log_level)
     url = await actor.url.remote()
     return str(url)
 
 
 def open_redis(url: str) -> Redis:
-    """A client of a process that may have thousands of requests at a time."""
-    pool = BlockingConnectionPool.from_url(url, max_connections=REDIS_CONNECTIONS, timeout=None)
+    """A client of a process that may have thousands of requests at a time.
+
+    A command that has failed is not sent again: it may have been carried out. But a connection that Redis has closed is
+    replaced before it is used, which the pool leaves undone where it listens for notices of a managed Redis.
+    """
+    notices = MaintNotificationsConfig(enabled=False)
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=REDIS_CONNECTIONS,
+        timeout=None,
+        maint_notifications_config=notices,
+        driver_info=DriverInfo(),  # else each connection reads the version of the package from its files
+    )
     return Redis.from_pool(pool)
 
 

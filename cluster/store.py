@@ -81,6 +81,14 @@ return 1
 """
 )
 
+# KEYS: record, snapshot. ARGV: their ttls.
+_KEEP = """
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state or state == 'CLOSED' or state == 'INACTIVE' then return end
+redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+"""
+
 _END = """
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 0 end
@@ -166,8 +174,8 @@ class Store:
         self._live_ttl = settings.limits.max_session_s + settings.limits.record_ttl_s
         self._snapshot_ttl = settings.limits.snapshot_ttl_s
         self._live_snapshot_ttl = settings.limits.max_session_s + settings.limits.snapshot_ttl_s
-        self._create, self._grant, self._update, self._snapshot, self._end, self._reopen = (
-            redis.register_script(source) for source in (_CREATE, _GRANT, _UPDATE, _SNAPSHOT, _END, _REOPEN)
+        self._create, self._grant, self._update, self._snapshot, self._keep, self._end, self._reopen = (
+            redis.register_script(source) for source in (_CREATE, _GRANT, _UPDATE, _SNAPSHOT, _KEEP, _END, _REOPEN)
         )
 
     async def create(self, record: SessionRecord, quota: Quota = NO_LIMITS, snapshot: bytes = b"") -> None:
@@ -236,6 +244,15 @@ class Store:
         more = [] if stream is None else ["stream", stream]
         args: list[Any] = [epoch, self._live_snapshot_ttl, "data", data, *more]
         return _owned(await self._snapshot(keys=keys, args=args))
+
+    async def keep(self, keys: Sequence[tuple[str, str]]) -> None:
+        """Have sessions, pairs of tenant and id, and their snapshots live as if they were new, unless they are over."""
+        ttls = [self._live_ttl, self._live_snapshot_ttl]
+        for start in range(0, len(keys), BATCH):
+            async with self.redis.pipeline(transaction=False) as pipe:
+                for key in keys[start : start + BATCH]:
+                    await self._keep(keys=[self._session(*key), self._snapshot_key(*key)], args=ttls, client=pipe)
+                await pipe.execute()
 
     async def load_snapshot(self, tenant: str, session_id: str) -> tuple[bytes, bytes] | None:
         """The newest snapshot: `data` and `stream`."""

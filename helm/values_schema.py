@@ -96,8 +96,10 @@ BY_PATH: Mapping[str, Schema] = {
     "poolDefaults.gpus": _integer(0),
     "poolDefaults.workersPerPod": _integer(1),
     "poolDefaults.minWarm": _integer(0),
+    "poolDefaults.idleSeconds": {"type": "number", "minimum": 0},
     "poolDefaults.maxWorkers": _maybe(_integer(1)),
     "poolDefaults.sessionsPerWorker": _integer(1),
+    "poolDefaults.maxLoad": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
     "poolDefaults.maxQueue": _maybe(_integer(0)),
     "poolDefaults.replicas.min": _integer(0),
     "poolDefaults.replicas.max": _integer(0),
@@ -149,7 +151,10 @@ OWN_VALUES = {
 }
 """Settings that are no part of `settings`, and where they are instead."""
 
-_GROUP_ONLY = ("model", "preset", "options", "gpus", "minWarm", "maxWorkers", "sessionsPerWorker", "maxQueue")
+_GROUP_ONLY = (
+    *("model", "preset", "options", "gpus", "minWarm", "idleSeconds"),
+    *("maxWorkers", "sessionsPerWorker", "maxLoad", "maxQueue"),
+)
 
 
 def schema(defaults: Mapping[str, Any], descriptions: Mapping[tuple[str, ...], str]) -> Schema:

@@ -21,7 +21,12 @@ def test_dependencies_point_one_way():
 
 @pytest.mark.parametrize(
     ("module", "absent"),
-    [("gateway.app", ("torch", "aiortc", "av", "ray")), ("longlive", ("torch",)), ("longlive.stamp", ("torch",))],
+    [
+        ("gateway.app", ("torch", "aiortc", "av", "ray")),
+        ("cli.attach", ("aiortc", "ray")),
+        ("longlive", ("torch",)),
+        ("longlive.stamp", ("torch",)),
+    ],
 )
 def test_a_light_import_stays_light(module: str, absent: tuple[str, ...]):
     code = f"import {module}, sys; print([name for name in {absent!r} if name in sys.modules])"

@@ -12,6 +12,7 @@ import pytest
 import typer
 
 from cli.main import app
+from tests.support.pages import commands, fences, spans
 
 pytestmark = pytest.mark.fast
 
@@ -45,3 +46,12 @@ def test_there_are_such_commands_and_options() -> None:
             command.make_parser(click.Context(command)).parse_args(args=left)
         except (KeyError, click.UsageError) as error:
             pytest.fail(f"{page}: longlive-cluster {shlex.join(words)}: {error!r}")
+
+
+def test_what_is_typed_on_the_page_for_operators_can_be_found() -> None:
+    """So that it is run: a block of another language would be passed over, and a command without its beginning."""
+    page = "docs/operate.md"
+    assert fences(page) == {"sh", "text"}
+    ours = typer.main.get_command(app).commands
+    typed = {command.text for command in commands(page)}
+    assert not [span for span in spans(page) if " " in span and span.split()[0] in ours and span not in typed]

@@ -20,6 +20,7 @@ from cluster.settings import LimitSettings, PoolSettings, Settings
 from cluster.store import Store
 from tests.support.local import LocalCluster
 from tests.support.rtc_client import WAIT_S, RtcClient
+from tests.support.usage_bench import Bench, FaultyStore
 from tests.support.waiting import eventually
 from wire.http import CreateSession, ModelRef, Role, Session, SessionState
 
@@ -64,6 +65,11 @@ async def grant(store: Store, make_record: MakeRecord) -> Grant:
     epoch = await store.grant(record.tenant, record.session_id, "w1", time.time())
     deadline = time.time() + record.max_duration_s
     return Grant(record=record.model_copy(update={"epoch": epoch, "worker": "w1"}), deadline=deadline)
+
+
+@pytest.fixture
+def bench(redis: Redis, settings: Settings) -> Bench:
+    return Bench(FaultyStore(redis, settings))
 
 
 class Scene:

@@ -136,6 +136,16 @@ async def test_a_full_queue_refuses_and_creates_nothing(launch):
 
 
 @pytest.mark.fast
+async def test_of_many_that_come_at_once_only_those_beyond_the_limit_are_refused(launch):
+    scene = launch(ECHO, max_queue=3)
+    await scene.opened()
+    answers = await asyncio.gather(*(scene.create() for _ in range(9)), return_exceptions=True)
+    waiting = [answer for answer in answers if not isinstance(answer, QueueFull)]
+    assert sorted(session.queue.position for session in waiting) == [0, 1, 2]
+    assert len(await scene.client.list_sessions(TENANT)) == 4
+
+
+@pytest.mark.fast
 async def test_a_models_own_queue_limit_counts_before_the_general_one(launch):
     scene = launch(PoolSettings(model="echo", min_warm=1, max_queue=1), max_queue=100)
     await scene.opened()
@@ -208,13 +218,31 @@ async def test_a_waiter_that_nobody_asks_about_is_closed(launch):
 
 
 @pytest.mark.fast
+async def test_who_waits_longer_than_a_record_lives_keeps_its_place(launch, succeed):
+    scene = launch(ECHO)
+    await scene.opened()
+    waits = (await scene.create()).session_id
+    redis, key = scene.local.redis, f"{scene.local.settings.cluster}:{TENANT}:session:{waits}"
+    alive = await redis.ttl(key)
+    await redis.expire(key, 30)
+    await succeed(scene)  # what an allocator does again and again, it does first of all
+
+    async def renewed() -> bool:
+        return 30 < await redis.ttl(key) <= alive
+
+    await eventually(renewed)
+    assert (await scene.client.get_session(TENANT, waits)).queue.position == 0
+
+
+@pytest.mark.fast
 async def test_asking_twice_is_asking_once(launch):
     scene = launch(ECHO)
     await scene.opened()
     session = await scene.create()
     record = await record_of(scene, session.session_id)
-    again = [await scene.local.allocator.acquire(Ticket.of(record)) for _ in range(2)]
-    assert [place.position for place in again] == [0, 0]
+    again = await scene.local.allocator.acquire("echo", [Ticket.of(record), Ticket.of(record)])
+    again += await scene.local.allocator.acquire("echo", [Ticket.of(record)])
+    assert [place.position for place in again] == [0, 0, 0]
     assert len(scene.local.allocator._pools["echo"].waiting) == 1
 
 

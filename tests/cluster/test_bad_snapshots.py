@@ -30,7 +30,7 @@ async def asked_for(scene: Any, make_record: Any, data: bytes) -> str:
     """A session that was entered with this snapshot, and has asked for a worker: its id."""
     record = make_record("kept")
     await scene.local.store.create(record, snapshot=data)
-    await scene.local.allocator.acquire(Ticket.of(record))
+    await scene.local.allocator.acquire("echo", [Ticket.of(record)])
     return record.session_id
 
 

@@ -6,13 +6,10 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from fractions import Fraction
 from itertools import groupby
 
 import numpy as np
 import pytest
-from aiortc import MediaStreamTrack
-from av import VideoFrame
 
 from cluster.client import Allowance
 from cluster.connections import CONNECTION_IDS
@@ -24,6 +21,7 @@ from tests.support.grants import granted
 from tests.support.local import LocalCluster
 from tests.support.rtc_client import WAIT_S, Received, RtcClient
 from tests.support.waiting import eventually, settle
+from tests.support.webcam import Webcam
 from wire.http import FLAT_CONNECTION_ID, IceCandidate, IceCandidates, SdpOffer, SessionState
 
 pytestmark = pytest.mark.media
@@ -65,24 +63,6 @@ def later(local: LocalCluster, **limits: float) -> None:
         settings = handle.worker._settings
         changed = settings.limits.model_copy(update=limits)
         handle.worker._settings = settings.model_copy(update={"limits": changed})
-
-
-class Webcam(MediaStreamTrack):
-    """A uniform picture, ten a second."""
-
-    kind = "video"
-
-    def __init__(self, shade: int) -> None:
-        super().__init__()
-        self._rgb = np.full((120, 160, 3), shade, np.uint8)
-        self._count = 0
-
-    async def recv(self) -> VideoFrame:
-        await asyncio.sleep(0.1)
-        frame = VideoFrame.from_ndarray(self._rgb)
-        frame.pts, frame.time_base = self._count * 9000, Fraction(1, 90_000)
-        self._count += 1
-        return frame
 
 
 # --- a story --------------------------------------------------------------------------------------------------------

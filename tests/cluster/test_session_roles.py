@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import numpy as np
 import pytest
-from aiortc import MediaStreamTrack
-from av import VideoFrame
 
 from cluster import metrics
 from cluster.errors import Conflict, ConnectionTaken
 from cluster.settings import PoolSettings
 from tests.support.rtc_client import WAIT_S, RtcClient
 from tests.support.waiting import eventually, settle
+from tests.support.webcam import Webcam
 from wire.frames import Command, RequestClip, RequestRecording, RequestSchema
 from wire.http import FLAT_CONNECTION_ID, IceCandidate, IceCandidates, Role
 
@@ -22,18 +20,6 @@ pytestmark = pytest.mark.media
 TENANT = "key_tenant"
 BURST = 30
 ECHO = PoolSettings(model="echo", min_warm=1)
-
-
-class Webcam(MediaStreamTrack):
-    """A picture to publish; nobody looks at it."""
-
-    kind = "video"
-
-    async def recv(self) -> VideoFrame:
-        await asyncio.sleep(0.1)
-        frame = VideoFrame.from_ndarray(np.zeros((120, 160, 3), np.uint8))
-        frame.pts, frame.time_base = 0, None
-        return frame
 
 
 def heard(client: RtcClient) -> list[float]:

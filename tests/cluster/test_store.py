@@ -166,6 +166,20 @@ async def test_every_key_of_a_session_expires(make_record, redis, settings: Sett
     assert all([await redis.ttl(key) > 0 for key in keys]), keys
 
 
+async def test_those_who_wait_are_kept_and_those_who_are_over_are_not(store, make_record, redis, settings: Settings):
+    for session_id in ("waits", "rests", "over"):
+        await store.create(make_record(session_id), snapshot=b"state")
+    await store.end(TENANT, "rests", SessionState.INACTIVE, "no client")
+    await store.end(TENANT, "over", SessionState.CLOSED, "done")
+    keys = [key async for key in redis.scan_iter(f"{settings.cluster}:{TENANT}:s*")]
+    for key in keys:
+        await redis.expire(key, 5)
+    await store.keep([(TENANT, session_id) for session_id in ("waits", "rests", "over", "never")])
+    kept = {key.decode().rpartition(":")[2] for key in keys if await redis.ttl(key) > settings.limits.max_session_s}
+    assert (len(keys), kept) == (5, {"waits"})
+    assert await redis.ttl(f"{settings.cluster}:{TENANT}:snapshot:waits") > settings.limits.max_session_s
+
+
 async def test_a_session_can_begin_with_a_snapshot(store, make_record, redis, settings: Settings):
     await store.create(make_record(), snapshot=b"state")
     assert await store.load_snapshot(TENANT, "s1") == (b"state", b"")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from itertools import groupby
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-from aiortc import MediaStreamTrack
-from av import VideoFrame
 from fastapi import FastAPI
 
 from cluster import metrics
@@ -22,6 +18,7 @@ from tests.support.client import Client
 from tests.support.local import LocalCluster
 from tests.support.received import Received
 from tests.support.waiting import eventually
+from tests.support.webcam import Webcam
 from wire.http import SessionState
 
 pytestmark = pytest.mark.media
@@ -47,18 +44,6 @@ def only(session_id: str, **more: Any) -> dict[str, Any]:
     """A token request for one session alone."""
     resources = {"models": {"all": True}, "sessions": {"bind": [session_id]}}
     return {"authorization_details": [{"type": "session", "resources": resources, **more}]}
-
-
-class Webcam(MediaStreamTrack):
-    """Something to publish; nobody looks at it."""
-
-    kind = "video"
-
-    async def recv(self) -> VideoFrame:
-        await asyncio.sleep(0.1)
-        frame = VideoFrame.from_ndarray(np.zeros((120, 160, 3), np.uint8))
-        frame.pts, frame.time_base = 0, None
-        return frame
 
 
 def counted() -> float:

@@ -96,6 +96,8 @@ def test_names_that_kuberay_refuses():
         "settings.recording.keep=all",
         "settings.api_keys=rk",
         "pools[0].gpu=1",
+        "pools[0].idleSeconds=-1",
+        "pools[0].maxLoad=1",
         "pools[0].name=Upper",
         "weights.volume.kind=nfs",
         "networkPolicy.nodeCidrs[0]=10.0.0.0",

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from cluster.settings import Settings
+from cluster.settings import PoolSettings, Settings
 from helm.values_schema import OWN_VALUES
 from tests.helm.chart import (
     CHART,
@@ -82,6 +82,12 @@ def test_pools_are_the_values_pools(values_file: Path, manifest: list[Object], b
     for pool, entry in zip(settings.pools, told, strict=True):
         assert pool.num_gpus == entry.get("gpus", 1)
         assert pool.options == entry.get("options", {})
+        assert (pool.idle_s, pool.max_load) == (entry.get("idleSeconds", 60), entry.get("maxLoad", 0.9))
+
+
+def test_an_entry_can_say_all_that_the_settings_of_a_pool_know():
+    (pool,) = _arguments(objects(rendered(NAMED["gpu-pool"])))["pools"]
+    assert pool.keys() == PoolSettings.model_fields.keys()
 
 
 @pytest.mark.parametrize(

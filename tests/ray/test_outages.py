@@ -18,7 +18,7 @@ from benchmarks.viewer import MODEL, PICTURES, Viewer, signed_in
 from tests.support.redis_process import RedisProcess
 from tests.support.server import WORKERS, Server
 from tests.support.waiting import eventually
-from wire.http import SessionState
+from wire.http import Session, SessionState
 
 pytestmark = pytest.mark.ray
 
@@ -26,6 +26,7 @@ POOLS = ({"model": MODEL, "min_warm": 1, "max_workers": 2}, {"model": "echo"})
 PATIENCE_S = 30.0
 AWAY = 3
 """Chunks that are played while a part is away: about as many seconds."""
+AT_A_TIME = 8
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,11 @@ async def answers(viewer: Viewer) -> SessionState:
     return state
 
 
+async def several(viewer: Viewer) -> list[Session]:
+    """The session, by requests that have several of the gateway's connections to Redis in use."""
+    return await asyncio.gather(*(viewer.api.session(viewer.session_id) for _ in range(AT_A_TIME)))
+
+
 @pytest.mark.parametrize("title", ["ray::ServeReplica:gateway", "ray::ServeController"])
 async def test_what_serves_the_gateway_dies(cluster: Server, viewer: Viewer, title: str) -> None:
     (pid,) = cluster.pids(title)
@@ -126,13 +132,14 @@ async def test_gcs_dies_and_comes_back(cluster: Server, viewer: Viewer, afterwar
 
 @pytest.mark.parametrize("empty", [False, True], ids=["with its data", "empty"])
 async def test_redis_dies_and_comes_back(cluster: Server, viewer: Viewer, redis: RedisProcess, empty: bool) -> None:
+    await several(viewer)
     redis.kill()
     try:
         await plays(viewer, AWAY)
     finally:
         redis.start(empty=empty)
     await plays(viewer, 2)
-    assert await answers(viewer) is SessionState.ACTIVE
+    assert {each.state for each in await several(viewer)} == {SessionState.ACTIVE}, "and none is refused"
     viewer.command("schedule_scene_cut", prompt="a harbour", at_session_chunk=500)
     await viewer.until(lambda: bool(viewer.of_type("scene_cut_scheduled")))
 

@@ -76,12 +76,25 @@ def namespaces(*names: str) -> Iterator[list[Namespace]]:
 
 
 def wire(one: Namespace, one_address: str, other: Namespace, other_address: str) -> None:
-    """Join two networks. The addresses have their network's length: `198.51.100.1/24`."""
+    """Join two networks. The addresses have their network's length, `198.51.100.1/24`, or that of the one other address
+    that the wire leads to: `198.51.100.1 peer 203.0.113.1/32`."""
     near, far = _device(other), _device(one)
     _ip("-netns", one.name, "link", "add", "name", near, "type", "veth", "peer", "name", far, "netns", other.name)
     for each, end, address in ((one, near, one_address), (other, far, other_address)):
-        _ip("-netns", each.name, "address", "add", address, "dev", end)
+        _ip("-netns", each.name, "address", "add", *address.split(), "dev", end)
         _ip("-netns", each.name, "link", "set", end, "up")
+
+
+def cut(one: Namespace, other: Namespace) -> None:
+    """Take the wire between two networks away, and the addresses of its ends with it."""
+    _ip("-netns", one.name, "link", "delete", _device(other))
+
+
+def reside(network: Namespace, address: str) -> None:
+    """Give a network an IPv4 address that stays whatever wires it has. It is the one by which its programs know it:
+    what leads nowhere else leads back to it."""
+    _ip("-netns", network.name, "address", "add", f"{address}/32", "dev", "lo")
+    _ip("-netns", network.name, "route", "add", "default", "dev", "lo", "src", address)
 
 
 def one_to_one(nat: Namespace, *, public: str, local: str, ports: range, gateway: str, of: Namespace) -> None:

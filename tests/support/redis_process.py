@@ -23,10 +23,12 @@ class RedisProcess:
     """It runs from the start. Each write is in its file before it is answered, so that a SIGKILL loses none; that the
     file is on disk is not waited for, as the machine stays up."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str | None = None) -> None:
+        """`program` is a redis-server; None: the one that clusters embed."""
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
-        self._folder = Path(tempfile.mkdtemp(prefix="llc-test-redis-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="llc-test-redis-"))
+        self.program = program or binary()
         self._process = self._start()
 
     @property
@@ -42,20 +44,25 @@ class RedisProcess:
     def start(self, *, empty: bool = False) -> None:
         """Start it again; returns once it answers."""
         if empty:
-            shutil.rmtree(self._folder)
-            self._folder.mkdir()
+            self.clear()
         self._process = self._start()
+
+    def clear(self) -> None:
+        """Forget all, while it does not run."""
+        shutil.rmtree(self.folder)
+        self.folder.mkdir()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         self.kill()
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        command = [binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
-        command += ["--appendonly", "yes", "--appendfsync", "no"]
+        command = [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "no"]
+        command += ["--repl-diskless-sync-delay", "0"]  # who wants a copy need not wait for others to want one
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + START_S
         with Redis.from_url(self.url) as probe:

@@ -56,10 +56,12 @@ class Server:
         keep: str = "clips",
         more: Mapping[str, str] | None = None,
         checkout: Path = ROOT,
+        host: str = "127.0.0.1",
     ) -> Iterator[Server]:
         """Start it, with `more` in its environment, wait until it is ready, and end it with all its processes.
 
-        Another checkout is of another revision, and runs with the packages that are installed here.
+        It listens at the address `host`, which must cover 127.0.0.1. Another checkout is of another revision, and runs
+        with the packages that are installed here.
         """
         port, metrics_port, gcs_port = free_port(), free_port(), free_port()
         log = Path(f"/tmp/llc-test-server-{port}.log")
@@ -73,7 +75,7 @@ class Server:
         }
         with log.open("wb") as sink:
             process = subprocess.Popen(
-                [script, "serve", "--host", "127.0.0.1", "--port", str(port)],
+                [script, "serve", "--host", host, "--port", str(port)],
                 env=os.environ | own | dict(more or {}) | _code(checkout),
                 cwd=checkout,
                 stdout=sink,
@@ -101,7 +103,7 @@ class Server:
     def run(self, *arguments: str) -> str:
         """What a command of the console script prints about this cluster, and no other one of this machine."""
         script = Path(sys.executable).with_name("longlive-cluster")
-        done = subprocess.run([script, *arguments], env=self._its_own(), capture_output=True, text=True, timeout=60)
+        done = subprocess.run([script, *arguments], env=self.environment(), capture_output=True, text=True, timeout=60)
         if done.returncode:
             raise RuntimeError(f"{' '.join(arguments)}: {done.stderr}")
         return done.stdout
@@ -110,7 +112,7 @@ class Server:
     def replicas(self, count: int, prefix: str) -> Iterator[str]:
         """So many more replicas of the gateway in the block; the URL under which they serve."""
         command = [sys.executable, "-m", "tests.support.replicas", str(count), prefix]
-        environment = self._its_own() | {"LLC_METRICS_PORT": str(self.metrics_port)}
+        environment = self.environment() | {"LLC_METRICS_PORT": str(self.metrics_port)}
         pipe = subprocess.PIPE
         with subprocess.Popen(command, env=environment, cwd=ROOT, stdin=pipe, stdout=pipe) as process:
             assert process.stdout is not None
@@ -118,7 +120,7 @@ class Server:
                 raise RuntimeError("the replicas did not start")
             yield f"{self.url}{prefix}"
 
-    def _its_own(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """The environment of a program that is to reach this cluster, and no other one of this machine."""
         ray = {"RAY_ADDRESS": f"127.0.0.1:{self.gcs_port}", "RAY_AUTH_MODE": "token"}
         return os.environ | ray | _code(self.checkout)

@@ -9,8 +9,10 @@
   {{- if eq $group.name $group.pool }}
     {{- $workers := include "longlive.maxWorkers" (dict "pool" $group "groups" $groups) }}
     {{- $pool := dict "model" $group.model "preset" $group.preset "num_gpus" $group.gpus "min_warm" $group.minWarm }}
+    {{- $_ := set $pool "idle_s" $group.idleSeconds }}
     {{- $_ := set $pool "max_workers" (int $workers) }}
     {{- $_ := set $pool "sessions_per_worker" $group.sessionsPerWorker }}
+    {{- $_ := set $pool "max_load" $group.maxLoad }}
     {{- $_ := set $pool "resources" (dict (include "longlive.poolResource" $group.pool) 1) }}
     {{- with $group.options }}{{ $_ := set $pool "options" . }}{{ end }}
     {{- if not (kindIs "invalid" $group.maxQueue) }}{{ $_ := set $pool "max_queue" $group.maxQueue }}{{ end }}
