@@ -1,4 +1,4 @@
-"""Those who play while `benchmarks.chaos` kills: an account's clients, one that directs another's, and a record of all
+"""Those who play while `benchmarks.chaos` kills: an account's clients, one that tries at another's, and a record of all
 that was not as promised.
 
 A director hands a beat on: `move_beat` from n to n+1, and so on. What has become of its commands can then be read from
@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, TypeVar
 
 import httpx
@@ -32,6 +32,8 @@ DARK_S = 4.0
 ANSWER_S = 6.0
 CONNECT_S = 45.0
 """A director that cannot connect for so long gives its session up."""
+PATIENCE_S = 90.0
+"""A request that is refused for so long is not refused because something is dead."""
 BETWEEN_COMMANDS_S = 0.3
 FORBIDDEN = (404, 401, 403)
 BROKEN = (httpx.TransportError, httpx.HTTPStatusError, TimeoutError, ConnectionError, RuntimeError)
@@ -39,8 +41,16 @@ BROKEN = (httpx.TransportError, httpx.HTTPStatusError, TimeoutError, ConnectionE
 
 
 @dataclass
+class Outage:
+    """Of Redis."""
+
+    over_at: float = 0.0
+    """When it was last known to be away, of `time.monotonic`."""
+
+
+@dataclass
 class Account:
-    """What is found out, over all sessions."""
+    """What is found out, over all sessions of whoever keeps it."""
 
     sessions: int = 0
     stranded: int = 0
@@ -54,11 +64,14 @@ class Account:
     """Chunks that were announced again after a death."""
     strangers: int = 0
     """Attempts on another account's session."""
+    brief: int = 0
+    """Losses of a client's network that were shorter than what it takes to give a connection up."""
+    outlasted: int = 0
+    """Those of them after which the same connection went on."""
     violations: list[str] = field(default_factory=list)
-    ended: dict[str, int] = field(default_factory=dict)
-    """Sessions by the reason for which they ended."""
-    redis_back_at: float = 0.0
-    """When Redis was last known to be away, of `time.monotonic`."""
+
+    def __add__(self, other: Account) -> Account:
+        return Account(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
     def violated(self, session_id: str, text: str) -> None:
         """Note what must not be."""
@@ -68,9 +81,10 @@ class Account:
 class Director:
     """One session from its creation to its end, whatever happens to the cluster."""
 
-    def __init__(self, api: Api, account: Account, dice: random.Random) -> None:
+    def __init__(self, api: Api, account: Account, outage: Outage, dice: random.Random) -> None:
         self._api = api
         self._account = account
+        self._outage = outage
         self._dice = dice
         self._announced: dict[int, float] = {}
         self._last = 0
@@ -98,10 +112,14 @@ class Director:
             await self._dropped()
         await self._finish(played=played)
 
-    def lose_network(self) -> None:
-        """Nothing comes or goes any more on the present connection, and nobody is told."""
-        if self._client is not None and self._next:
-            self._client.peer.vanish()
+    def sees(self, within_s: float) -> bool:
+        """Whether a picture has come in the last so many seconds."""
+        return time.monotonic() - self._seen_at < within_s
+
+    @property
+    def connection(self) -> Client | None:
+        """What it directs by now; None while it is not connected."""
+        return self._client if self._next else None
 
     # --- connections
 
@@ -154,7 +172,7 @@ class Director:
         self._seen_at = time.monotonic()
         with suppress(TimeoutError, ConnectionError):
             while time.monotonic() < end:
-                if time.monotonic() - self._seen_at > DARK_S:
+                if not self.sees(DARK_S):
                     raise ConnectionError("dark")
                 await self._command("move_beat", {"from": self._beat, "to": self._beat + 1})
                 self._beat += 1
@@ -192,7 +210,7 @@ class Director:
         if done < self._last:
             self._account.repeated += self._last - done
             since = self._announced.get(done + 1, 0.0)
-            if done < self._last - 1 and since > self._account.redis_back_at:
+            if done < self._last - 1 and since > self._outage.over_at:
                 self._account.violated(self.session_id, f"chunk {done + 1} again, after {self._last}")
         if not self._started:
             return
@@ -220,11 +238,15 @@ class Director:
 
 
 async def _surely(call: Callable[[], Awaitable[T]]) -> T:
-    """What a call that may be repeated returns, once it does."""
+    """What a call that may be repeated returns, once it does. Raises its failure after `PATIENCE_S` seconds of them."""
+    limit = time.monotonic() + PATIENCE_S
     while True:
-        with suppress(*BROKEN):
+        try:
             return await call()
-        await asyncio.sleep(0.5)
+        except BROKEN:
+            if time.monotonic() > limit:
+                raise
+            await asyncio.sleep(0.5)
 
 
 class Stranger:

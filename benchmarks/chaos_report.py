@@ -19,12 +19,16 @@ class Report:
     took_s: float
     loads: tuple[float, float]
     kills: dict[str, int]
+    ended: dict[str, int]
+    """Sessions by the reason for which they ended."""
+    no_networks: str
+    """Why no client could lose its network; empty if they could."""
     account: Account
 
     @property
     def lost(self) -> int:
         """Sessions that were ended by anybody but their client."""
-        return sum(count for reason, count in self.account.ended.items() if reason != REASON)
+        return sum(count for reason, count in self.ended.items() if reason != REASON)
 
     @property
     def survival(self) -> float:
@@ -63,11 +67,15 @@ def markdown(report: Report) -> str:
         f"| chunks | {found.chunks} |",
         f"| chunks announced again after a death | {found.repeated} |",
         f"| attempts of a stranger | {found.strangers} |",
+        f"| brief losses of a client's network, and connections that outlasted them | {found.brief}, "
+        f"{found.outlasted} |",
         "",
         "Reasons for which sessions ended, by the registry: "
-        + ", ".join(f"{reason} ({count})" for reason, count in sorted(found.ended.items()))
+        + ", ".join(f"{reason} ({count})" for reason, count in sorted(report.ended.items()))
         + ".",
         "",
     ]
+    if report.no_networks:
+        lines += [f"No client has lost its network: none can be made here ({report.no_networks}).", ""]
     lines += [f"- violated: {each}" for each in found.violations]
     return "\n".join(lines) + "\n"

@@ -1,7 +1,7 @@
 """Redis is away under a session that plays: `python -m benchmarks.outage --seconds 30`.
 
 Redis is killed and comes back with its data; pictures are numbered, so what a client misses can be counted. The exit
-code is 1 if a picture did not come.
+code is 1 if a picture did not come, or if a request was refused when Redis was back.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def main(seconds: Annotated[float, typer.Option(min=1, help="For which Redis is 
         f"{found.gap_s * 1000:.0f} ms; a command was answered {found.answered_s:.2f} s after its return, "
         f"{found.refused} requests were refused after that"
     )
-    raise typer.Exit(0 if not found.lost else 1)
+    raise typer.Exit(1 if found.lost or found.refused else 0)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from typing import Any
 os.environ["RAY_AUTH_MODE"] = "token"  # a Ray that was started here has one; it is looked at when Ray is imported
 
 import ray
-from redis.asyncio import Redis
 
 from cluster import remote
 from cluster.api import WorkerState, WorkerStatus
@@ -40,17 +39,17 @@ class Stage:
     @classmethod
     @asynccontextmanager
     async def raised(
-        cls, pools: Sequence[Mapping[str, Any]], more: Mapping[str, str] | None = None
+        cls, pools: Sequence[Mapping[str, Any]], more: Mapping[str, str] | None = None, host: str = "127.0.0.1"
     ) -> AsyncIterator[Stage]:
-        """Bring it up; `more` is for its environment."""
+        """Bring it up; `more` is for its environment, `host` is where it listens."""
         with (
             RedisProcess() as redis,
-            Server.start(pools, "off", {"LLC_REDIS_URL": redis.url, **(more or {})}) as server,
+            Server.start(pools, "off", {"LLC_REDIS_URL": redis.url, **(more or {})}, host=host) as server,
         ):
             address = f"127.0.0.1:{server.gcs_port}"
             ray.init(address, namespace=remote.NAMESPACE, log_to_driver=False, configure_logging=False)
             settings = Settings(redis_url=redis.url, pools=tuple(PoolSettings(**pool) for pool in pools))
-            client = Redis.from_url(redis.url)
+            client = remote.open_redis(redis.url)
             cluster = await ClusterClient.connect(settings)
             try:
                 yield cls(server, redis, cluster, Store(client, settings))

@@ -15,7 +15,10 @@ import numpy as np
 
 from cluster.lengths import Curve
 
-REMEMBERED = 512
+REMEMBERED = 2048
+LATELY_S = 900.0
+ENOUGH = 512
+"""More are remembered only if they came in the last `LATELY_S`: where few come, the newest tell what comes now."""
 FEW = 16
 """With fewer known nothing is concluded."""
 
@@ -101,7 +104,7 @@ class Rivals:
 
 
 class Arrivals:
-    """The newest `REMEMBERED` sessions: when they came, and whose they are."""
+    """The newest sessions, `REMEMBERED` at most: when they came, and whose they are."""
 
     def __init__(self) -> None:
         self._newest: deque[tuple[float, tuple[int, str]]] = deque()
@@ -110,14 +113,17 @@ class Arrivals:
 
     def add(self, at: float, priority: int, tenant: str) -> None:
         """One has come."""
-        if len(self._newest) == REMEMBERED:
-            _, former = self._newest.popleft()
-            self._count[former] -= 1
-            if not self._count[former]:
-                del self._count[former]
         key = (priority, tenant)
         self._newest.append((at, key))
         self._count[key] += 1
+        while len(self._newest) > (REMEMBERED if at - self._newest[0][0] <= LATELY_S else ENOUGH):
+            self._forget()
+
+    def _forget(self) -> None:
+        _, former = self._newest.popleft()
+        self._count[former] -= 1
+        if not self._count[former]:
+            del self._count[former]
 
     def rivals(self, share: Callable[[str], Share], now: float) -> Rivals:
         """They, given what a tenant has."""

@@ -6,10 +6,11 @@ who comes later and overtakes (`cluster.arrivals`).
 Sessions are not alike, so the wait is no sum of means. Each running session leaves by the time t with the probability
 that one as old as it does, by the sessions measured lately, and at its deadline for certain. A slot that comes free is
 taken by a waiter, who leaves in turn: with f(t) the slots expected by t from what is there now and F(t) the share of
-sessions that last at most t, the slots expected in all are S(t) = f(t) + ∫ F(t - u) dS(u), the renewal equation. Who
-waits behind k others is served when S, less those who have overtaken, reaches k + 1. For the first in the queue chance
-matters most and the answer is exact: the mean of the earliest of independent times is the integral of the probability
-that none has come.
+sessions that last at most t, the slots expected in all are S(t) = f(t) + ∫ F(t - u) dS(u), the renewal equation.
+
+What is told is the median: half of those who are told so wait for less. Who waits behind k others is served when S,
+less those who have overtaken, reaches k + 2/3. For the first in the queue chance matters most and the answer is exact:
+no slot has come by the median of the earliest of independent times with the probability 1/2.
 """
 
 from __future__ import annotations
@@ -25,17 +26,18 @@ from cluster.lengths import Curve, Lengths
 
 STEPS = 64
 """Of the time axis; the wait is interpolated between them."""
-SAMPLE = 32
+SAMPLE = 64
 """At most so many running or loading things are looked at, evenly chosen; each then stands for several."""
-NEARLY = 0.03
-"""A slot that is so nearly there is there: that a session never ends always keeps some probability."""
+SOONER = 1 / 3
+"""Of chance events that come at an even rate the n-th has its median when n less so many are expected (the Erlang
+distribution)."""
 EXACT = 0.005
 """Slots that are left out, as a share of all."""
 CYCLES = 3
 """Mean session lengths after which slots are taken to come free at an even rate, each once per mean length."""
 UNSURE = 0.15
-"""How fast others come is known by some hundred arrivals: to a difference of less than three standard errors, of 1/√512
-each, from how fast slots come free nothing is concluded."""
+"""How fast others come is known by the newest arrivals, and it changes while one waits: from a difference of less than
+this, as a share of how fast slots come free, nothing is concluded."""
 
 T = TypeVar("T")
 
@@ -107,9 +109,10 @@ class Forecast:
         self._room = room
 
     def waits_s(self, behind: Sequence[Behind]) -> list[float | None]:
-        """The expected wait of each; None where nothing says when so many slots come free."""
+        """The median wait of each; None where nothing says when so many slots come free."""
         waits: list[float | None] = [None] * len(behind)
-        horizon, furthest = self._horizons(min((each.position for each in behind), default=0) + 1)
+        near_s, furthest = self._horizons(min((each.position for each in behind), default=0) + 1)
+        horizon = near_s
         left = list(range(len(behind)))
         while left:
             axis = self._axis(horizon)
@@ -125,19 +128,24 @@ class Forecast:
             waits[n] = self._beyond(axis, behind[n])
         if self._free or all(wait_s is None for wait_s in waits) or not any(each.position == 0 for each in behind):
             return waits
-        first_s = self._first_s(furthest)
+        first_s = self._first_s(near_s, furthest)
         return [
             wait_s if wait_s is None else max(first_s, wait_s) if each.position else first_s
             for wait_s, each in zip(waits, behind, strict=True)
         ]
 
-    def _first_s(self, horizon: float) -> float:
-        """The expected time of the first slot. The time axis is made twice, the second time as long as it matters."""
+    def _first_s(self, horizon: float, furthest: float) -> float:
+        """The median time of the first slot."""
         time, none_yet = self._none_yet(horizon)
-        if none_yet[-1] < NEARLY:
-            time, none_yet = self._none_yet(float(time[np.argmax(none_yet < NEARLY)]))
-        later_s = none_yet[-1] * self._lengths.mean / self._there if self._lengths.mean and self._there else 0.0
-        return float((none_yet.sum() - (none_yet[0] + none_yet[-1]) / 2) * time[1] + later_s)
+        while none_yet[-1] > 0.5 and horizon < furthest:
+            horizon = min(3 * horizon, furthest)
+            time, none_yet = self._none_yet(horizon)
+        if none_yet[-1] > 0.5:
+            each_s = self._lengths.mean / self._there if self._lengths.mean and self._there else 0.0
+            return float(time[-1] + math.log(2 * none_yet[-1]) * each_s)
+        if (by := int(np.argmax(none_yet <= 0.5))) < STEPS / 4:  # far nearer than thought
+            time, none_yet = self._none_yet(float(time[by]))
+        return float(np.interp(-0.5, -none_yet, time))
 
     def _none_yet(self, horizon: float) -> tuple[Curve, Curve]:
         """The time axis, and the probability that no slot has come free by each of its times."""
@@ -212,7 +220,7 @@ class Forecast:
 
     def _crossing(self, axis: Axis, behind: Behind) -> float | None:
         """When there is a slot for it; None if that is not on the axis."""
-        time, net, level = axis.course.time, self._net(axis, behind), behind.position + 1 - NEARLY
+        time, net, level = axis.course.time, self._net(axis, behind), behind.position + 1 - SOONER
         at = int(np.argmax(net >= level))
         if net[at] < level:
             return None
@@ -232,15 +240,14 @@ class Forecast:
             return None
         lately = time >= time[-1] - mean  # slots may come free in waves: their crests go on at the rate
         ahead = float((self._net(axis, behind) - time * rate)[lately].max())
-        return max(float(time[-1]), (behind.position + 1 - NEARLY - ahead) / rate)
+        return max(float(time[-1]), (behind.position + 1 - SOONER - ahead) / rate)
 
 
 def _counts(behind: Behind) -> float:
     """What an overtaker counts for the median: how long a slot takes to come is very uneven where nearly as many
-    overtake as slots come free. The time T in which a walk of drift v and variance s² a second first rises by k has its
-    median where v T = k - s² T / 2k, near enough for any v (it has the inverse Gaussian distribution), and each
-    overtaker is a step up and one down."""
-    return 1 - 1 / (behind.position + 1)
+    overtake as slots come free. The time in which a random walk, down by slots and up by overtakers, first falls by two
+    or more has its median so, to 4 % for up to nine overtakers to ten slots (fitted to the exact distribution)."""
+    return 1 - 0.9 / (behind.position + 4 / 3)
 
 
 def _integral(time: Curve, rate: Curve) -> Curve:
@@ -257,8 +264,9 @@ def sample(things: Sequence[T], most: int = SAMPLE) -> tuple[list[T], float]:
 
 
 def announced(seconds: float | None) -> float | None:
-    """A wait as people say it, so that listeners are told of news and not of each passing second."""
+    """A wait as people say it, so that listeners are told of news and not of each passing second; below two seconds in
+    tenths, as a whole one would be half of it or all."""
     if seconds is None:
         return None
-    step = 1 if seconds < 20 else 5 if seconds < 120 else 30
-    return float(step * math.floor(seconds / step + 0.5))
+    step = 0.1 if seconds < 2 else 1 if seconds < 20 else 5 if seconds < 120 else 30
+    return round(step * math.floor(seconds / step + 0.5), 1)

@@ -8,7 +8,7 @@ from collections import deque
 import numpy as np
 from numpy.typing import NDArray
 
-REMEMBERED = 256
+REMEMBERED = 2048
 
 Curve = NDArray[np.float64]
 
@@ -19,7 +19,8 @@ class Lengths:
     def __init__(self) -> None:
         self._newest: deque[float] = deque()
         self._sorted: list[float] = []
-        self._axis: Curve = np.zeros(1)
+        self._seen: tuple[Curve, Curve] | None = None
+        """Lengths, and how many last longer; made when it is asked for."""
         self._total = 0.0
 
     def add(self, seconds: float) -> None:
@@ -30,7 +31,7 @@ class Lengths:
             self._total -= oldest
         self._newest.append(seconds)
         insort(self._sorted, seconds)
-        self._axis = np.array([0.0, *self._sorted])
+        self._seen = None
         self._total += seconds
 
     @property
@@ -47,7 +48,8 @@ class Lengths:
         if self.mean is None:
             return np.ones_like(seconds)
         count = len(self._sorted)
-        left = np.append(float(count), np.arange(count - 0.5, 0, -1))
-        seen = np.interp(seconds, self._axis, left, right=0.0)
+        if self._seen is None:
+            self._seen = np.array([0.0, *self._sorted]), np.append(float(count), np.arange(count - 0.5, 0, -1))
+        seen = np.interp(seconds, *self._seen, right=0.0)
         tail = np.square(self.mean / (self.mean + seconds))
         return np.asarray((seen + tail) / (count + 1))

@@ -21,6 +21,8 @@ class Eta(NamedTuple):
     """Sessions that waited and were promised nothing, because nothing was known yet."""
     median_error: float | None
     mean_error: float | None
+    median_error_of_seconds: float | None
+    """Of waits of at least `SOON_S`; the other medians count shorter ones too, as if they were `SOON_S` long."""
     median_error_of_long: float | None
     """Of waits of at least `LONG_S`."""
     bias: float | None
@@ -104,12 +106,16 @@ def eta(table: Numbers) -> Eta:
     told = table[~np.isnan(table[:, 3])]
     unpromised = int((np.isnan(table[:, 3]) & (table[:, 2] > SOON_S)).sum())
     if not len(told):
-        return Eta(0, unpromised, None, None, None, None)
+        return Eta(0, unpromised, None, None, None, None, None)
     waited, promised = told[:, 2], told[:, 3]
     errors = np.abs(promised - waited) / np.maximum(waited, SOON_S)
     bias = float(promised.sum() / max(waited.sum(), SOON_S)) - 1
-    long = float(np.median(errors[waited >= LONG_S])) if (waited >= LONG_S).any() else None
-    return Eta(len(told), unpromised, float(np.median(errors)), float(errors.mean()), long, bias)
+    seconds, long = (_median(errors[waited >= least_s]) for least_s in (SOON_S, LONG_S))
+    return Eta(len(told), unpromised, _median(errors), float(errors.mean()), seconds, long, bias)
+
+
+def _median(values: Numbers) -> float | None:
+    return float(np.median(values)) if len(values) else None
 
 
 def _classes(scenario: Scenario, table: Numbers) -> dict[str, Numbers]:

@@ -14,7 +14,7 @@ from benchmarks.simulator.workload import Arrival
 from cluster.promises import Kept
 
 SOON_S = 1.0
-"""Waits below this are not told from each other: the clients are told whole seconds."""
+"""Errors of shorter waits are taken relative to this: nobody minds being told half a second that were a quarter."""
 
 Numbers = NDArray[np.float64]
 

@@ -58,8 +58,8 @@ def _head(results: list[Result], machine: str) -> list[str]:
         f"`python -m benchmarks.simulator --workers {workers} --hours {first.hours:g} --seed {results[0].seed}` "
         f"on {machine}. What the words mean is in `docs/simulator.md`.",
         "",
-        "| scenario | workers | sessions | offered | used | of GPUs that were asked for | ETA error, "
-        "median (mean; waits ≥ 60 s) | Jain, served of asked | Jain, waits | Jain, slots | lost | refused | run |",
+        "| scenario | workers | sessions | offered | used | of GPUs that were asked for | ETA error, median "
+        "(mean; waits ≥ 1 s; ≥ 60 s) | Jain, served of asked | Jain, waits | Jain, slots | lost | refused | run |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
         *(_row(each) for each in results),
         "",
@@ -80,6 +80,7 @@ def _row(result: Result) -> str:
         f"{figures.utilisation:.1%}",
         f"{figures.used_of_asked:.1%}",
         f"{_share(figures.eta.median_error)} ({_share(figures.eta.mean_error)}; "
+        f"{_share(figures.eta.median_error_of_seconds)}; "
         f"{_share(figures.eta.median_error_of_long)})",
         *(f"{value:.3f}" for value in (fair.served_of_asked, fair.wait, fair.slots)),
         str(figures.lost),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cluster.arrivals import FEW, REMEMBERED, Arrivals, Course, Share, nobody
+from cluster.arrivals import ENOUGH, FEW, LATELY_S, REMEMBERED, Arrivals, Course, Share, nobody
 from cluster.peak import Peak
 
 pytestmark = pytest.mark.fast
@@ -58,6 +58,15 @@ def test_the_newest_count():
     for n in range(REMEMBERED):
         arrivals.add(100.0 + n, 3, "now")
     assert overtaking(arrivals, {}, MANY, now=100.0 + REMEMBERED).tolist() == [0, 0, 0]
+
+
+def test_who_came_long_ago_counts_only_while_few_have_come_since():
+    arrivals = come(("former", 1), times=ENOUGH)
+    for n in range(ENOUGH - 1):
+        arrivals.add(100.0 + LATELY_S + n / 100, 3, "now")
+    assert overtaking(arrivals, {}, MANY, now=200.0 + LATELY_S)[0] > 0
+    arrivals.add(200.0 + LATELY_S, 3, "now")
+    assert overtaking(arrivals, {}, MANY, now=200.0 + LATELY_S).tolist() == [0, 0, 0]
 
 
 def test_equal_waiters_are_told_of_the_same():

@@ -73,12 +73,15 @@ def test_workers_that_load_count_when_they_are_ready():
     assert waits == [pytest.approx(3, rel=0.1), pytest.approx(8, rel=0.1), None]
 
 
-@pytest.mark.parametrize(("slots", "position"), [(1, 0), (1, 4), (8, 0), (8, 3), (8, 40), (1000, 0), (1000, 500)])
-def test_of_sessions_without_memory_the_next_leaves_after_the_mean_over_their_number(slots: int, position: int):
-    """The one case with a closed form at every position: departures are a Poisson process."""
+@pytest.mark.parametrize(
+    ("slots", "position"), [(1, 0), (1, 4), (8, 0), (8, 3), (8, 40), (1000, 0), (1000, 500), (20_000, 0), (20_000, 30)]
+)
+def test_of_sessions_without_memory_the_median_is_that_of_a_poisson_process(slots: int, position: int):
+    """The one case that is known at every position: the wait has the Erlang distribution."""
     sampled, each = sample([Running(50.0 * n % 700, math.inf) for n in range(slots)])
     (wait,) = forecast(lengths(exponential(300)), sampled, each=each).waits_s([Behind(position)])
-    assert wait == pytest.approx(300 * (position + 1) / slots, rel=0.1)
+    expected = position + 1 - 1 / 3 if position else math.log(2)
+    assert wait == pytest.approx(300 * expected / slots, rel=0.1)
 
 
 @pytest.mark.parametrize(("age", "position", "wait"), [(0, 0, 60), (50, 0, 10), (50, 1, 70), (50, 5, 310)])
@@ -90,9 +93,9 @@ def test_of_sessions_that_all_last_alike_age_tells_the_end(age: float, position:
 
 
 def test_the_old_among_short_and_long_sessions_are_long_ones():
-    known = lengths([10.0, 1000.0] * (REMEMBERED // 2))
+    known = lengths([10.0] * 60 + [1000.0] * 40)
     ((young,), (old,)) = (forecast(known, [Running(age, math.inf)]).waits_s([Behind(0)]) for age in (0.0, 100.0))
-    assert young == pytest.approx(505, rel=0.15)
+    assert young == pytest.approx(10, rel=0.1), "more than half are short"
     assert old == pytest.approx(900, rel=0.1)
 
 
@@ -121,7 +124,7 @@ def first_passage(chance: random.Random, up: float, down: float, level: int) -> 
     return now
 
 
-@pytest.mark.parametrize(("position", "overtakers"), [(0, 1.0), (4, 1.0), (19, 1.0), (19, 2.0), (99, 2.7)])
+@pytest.mark.parametrize(("position", "overtakers"), [(0, 1.0), (1, 2.7), (4, 1.0), (19, 1.0), (19, 2.0), (99, 2.7)])
 def test_who_is_overtaken_is_told_the_median(position: int, overtakers: float):
     chance = random.Random(3)
     passages = sorted(first_passage(chance, 1000 / 300, overtakers, position + 1) for _ in range(400))
@@ -129,7 +132,7 @@ def test_who_is_overtaken_is_told_the_median(position: int, overtakers: float):
     if position:
         assert wait == pytest.approx(passages[200], rel=0.2)
     else:
-        assert wait == pytest.approx(0.3, rel=0.1), "the first is told when the next slot is there"
+        assert wait == pytest.approx(0.3 * math.log(2), rel=0.1), "the first is told when the next slot is there"
 
 
 def test_nobody_knows_when_others_come_as_fast_as_slots_do():
@@ -160,7 +163,18 @@ def test_few_stand_for_many():
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(None, None), (0.0, 0.0), (0.6, 1.0), (19.2, 19.0), (21.0, 20.0), (119.0, 120.0), (200.0, 210.0)],
+    [
+        (None, None),
+        (0.0, 0.0),
+        (0.04, 0.0),
+        (0.61, 0.6),
+        (1.97, 2.0),
+        (2.6, 3.0),
+        (19.2, 19.0),
+        (21.0, 20.0),
+        (119.0, 120.0),
+        (200.0, 210.0),
+    ],
 )
 def test_a_wait_is_said_in_round_numbers(seconds: float | None, said: float | None):
     assert announced(seconds) == said
@@ -352,5 +366,5 @@ def test_promises_are_kept_on_the_average(workers: int, last: Callable[[random.R
     kept = promised_and_waited(workers, last)
     promised, waited = (sum(seconds) for seconds in zip(*kept, strict=True))
     assert len(kept) > 200
-    assert promised == pytest.approx(waited, rel=0.1)
+    assert promised == pytest.approx(waited, rel=0.12)
     assert sum(abs(p - w) for p, w in kept) < 0.35 * waited
