@@ -56,8 +56,8 @@ def serve(port: Port = 8080, host: Host = "0.0.0.0") -> None:
 
     settings = _settings()
     try:
-        with up.running(settings, host, port):
-            console.print(f"serving {', '.join(pool.model for pool in settings.pools)} on http://127.0.0.1:{port}")
+        with up.running(settings, host, port) as url:
+            console.print(f"serving {', '.join(pool.model for pool in settings.pools)} on {url}")
             if not settings.api_keys:
                 console.print("no key is set: `longlive-cluster keys create NAME` makes one")
             up.wait_for_signal()
@@ -84,8 +84,8 @@ def show(
     if kill:
         play, settings = failover.play, failover.with_spare(settings)
     try:
-        with up.running(settings, host, port):
-            played = asyncio.run(play(f"http://127.0.0.1:{port}", key.get_secret_value(), settings, console))
+        with up.running(settings, host, port) as url:
+            played = asyncio.run(play(url, key.get_secret_value(), settings, console))
             if not once:
                 console.print("serving on; Ctrl-C ends it")
                 up.wait_for_signal()

@@ -9,10 +9,16 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 from wire.http import Readiness
 
 START_S = 60.0
+EVERY_ADDRESS = "0.0.0.0"
 
 
 class NotUp(RuntimeError):
     """A part of the cluster does not answer."""
+
+
+def url_of(host: str, port: int) -> str:
+    """Where this machine reaches a gateway that listens on an address."""
+    return f"http://{'127.0.0.1' if host == EVERY_ADDRESS else host}:{port}"
 
 
 @retry(

@@ -14,7 +14,7 @@ from types import FrameType
 import ray
 from ray import serve
 
-from cli.readiness import until_up
+from cli.readiness import until_up, url_of
 from cluster import remote
 from cluster.client import ClusterClient
 from cluster.errors import ClusterError
@@ -34,8 +34,8 @@ class PortTaken(RuntimeError):
 
 
 @contextmanager
-def running(settings: Settings, host: str, port: int) -> Iterator[None]:
-    """The cluster, for as long as the block runs; a Ray that was started here ends with it.
+def running(settings: Settings, host: str, port: int) -> Iterator[str]:
+    """The cluster, for as long as the block runs: the URL of its gateway. A Ray that was started here ends with it.
 
     Then its sessions end with `STOPPED`, unless a Redis of their own keeps them for the next start.
 
@@ -49,8 +49,9 @@ def running(settings: Settings, host: str, port: int) -> Iterator[None]:
     try:
         serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
         serve.run(build(settings.model_dump()), name=APP, route_prefix="/")
-        until_up(f"http://127.0.0.1:{port}/ready")
-        yield
+        url = url_of(host, port)
+        until_up(f"{url}/ready")
+        yield url
         if own and not settings.given_redis:
             asyncio.run(_end_sessions(settings))
     finally:

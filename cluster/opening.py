@@ -10,7 +10,7 @@ from functools import partial
 
 from cluster.api import AllocatorApi
 from cluster.catalogue import Catalogue
-from cluster.errors import Conflict, ScopeExhausted
+from cluster.errors import Conflict, QueueFull, ScopeExhausted
 from cluster.keys import KeyLimits, KeyRing
 from cluster.lookup import Lookup, answered
 from cluster.quota import Quota
@@ -48,16 +48,17 @@ class Opening:
         self._store = store
         self._keys = keys
         self._saved = saved
-        self._acquire_by_model: dict[str, Together[Ticket, Place | None]] = {
-            model: Together(partial(allocator.acquire, model)) for model in catalogue.names()
+        self._allocator = allocator
+        self._acquiring: dict[str, Together[Ticket, Place | None]] = {
+            model: Together(partial(self._ask, model)) for model in catalogue.names()
         }
         self._catalogue = catalogue
         self._lookup = lookup
 
     async def close(self) -> None:
         """Ask the allocator nothing more."""
-        for acquire in self._acquire_by_model.values():
-            await acquire.close()
+        for calls in self._acquiring.values():
+            await calls.close()
 
     async def create(
         self, tenant: str, request: CreateSession, allowances: Sequence[Allowance], priority: PriorityClass
@@ -122,7 +123,7 @@ class Opening:
         """Ask for a worker; a session that is not admitted is ended as `otherwise`."""
         admitted = False
         try:
-            place = await self._acquire_by_model[record.model](Ticket.of(record))
+            place = await self._acquiring[record.model](Ticket.of(record))
             admitted = True
             if place is not None:
                 return record, place
@@ -130,3 +131,6 @@ class Opening:
             if not admitted:
                 await self._store.end(record.tenant, record.session_id, otherwise, "not admitted")
         return await self._lookup.record(record.tenant, record.session_id), place
+
+    async def _ask(self, model: str, tickets: list[Ticket]) -> Sequence[Place | QueueFull | None]:
+        return await self._allocator.acquire(model, tickets)

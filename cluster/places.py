@@ -1,12 +1,13 @@
 """The places of waiters, asked for by many and put to the allocator together.
 
-One question per model is on its way at a time; whoever asks meanwhile joins the next one. So a lone asker waits for
-nobody, and of thousands each waits for two answers at most.
+One question per model is on its way at a time, and one begins at most every `EVERY_S`; whoever asks meanwhile joins the
+next one. So a lone asker waits for nobody, and of thousands each waits for two answers at most.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import islice
@@ -16,6 +17,9 @@ from cluster.records import Place
 
 MOST = 1000
 """Ids of one call, which stay well below what Ray sends without its object store."""
+
+EVERY_S = 0.025
+"""Fast enough for a person who waits; each question costs the gateway and the allocator a millisecond."""
 
 
 class _Question:
@@ -33,6 +37,7 @@ class Places:
         self._allocator = allocator
         self._next: dict[str, _Question] = {}
         self._turn: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._begun: dict[str, float] = {}
         self._tasks: set[asyncio.Task[dict[str, Place]]] = set()
 
     async def of(self, model: str, session_ids: Iterable[str]) -> Mapping[str, Place]:
@@ -55,6 +60,9 @@ class Places:
 
     async def _put(self, model: str, question: _Question) -> dict[str, Place]:
         async with self._turn[model]:
+            now = time.monotonic()
+            await asyncio.sleep(max(0.0, self._begun.get(model, now - EVERY_S) + EVERY_S - now))
+            self._begun[model] = time.monotonic()
             del self._next[model]
             ids, found = iter(question.ids), dict[str, Place]()
             while some := list(islice(ids, MOST)):

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from cli.readiness import until_up
+from cli.readiness import until_up, url_of
 from wire.http import LoadFailed, Readiness
 
 pytestmark = pytest.mark.fast
@@ -48,3 +48,10 @@ def test_it_waits_for_redis_and_the_allocator_and_not_for_a_model_that_cannot_be
     answers += [readiness(redis=False, allocator=False), readiness(redis=True, allocator=False), failed]
     until_up(url)
     assert answers == [failed]
+
+
+def test_a_gateway_is_asked_where_it_listens():
+    assert [url_of(host, 8080) for host in ("0.0.0.0", "192.0.2.7")] == [
+        "http://127.0.0.1:8080",
+        "http://192.0.2.7:8080",
+    ]

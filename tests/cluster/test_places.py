@@ -60,6 +60,17 @@ async def test_who_asks_while_a_question_is_on_its_way_shares_the_next_one(asked
     assert asked.calls == [["s1"], ["s2", "s3"]]
 
 
+async def test_who_asks_soon_after_a_question_shares_the_next_one_too(asked, monkeypatch):
+    monkeypatch.setattr(module, "EVERY_S", 1.0)
+    asked.let(2)
+    places = Places(asked)
+    await ask(places, "s1")
+    second = ask(places, "s2")
+    await settle()
+    await asyncio.gather(second, ask(places, "s3"))
+    assert asked.calls == [["s1"], ["s2", "s3"]]
+
+
 async def test_models_do_not_wait_for_each_other(asked):
     places = Places(asked)
     tasks = [asyncio.create_task(places.of(model, ["s1"])) for model in ("echo", "longlive-v2")]

@@ -117,7 +117,8 @@ async def test_a_host_is_cut_off_and_comes_back(hosts: tuple[Host, Host], viewer
     await goes.reconnect()
     await goes.plays(2)
     await stays.plays(1)
-    assert set(goes.chunks) == set(range(1, max(goes.chunks) + 1)), "none is left out"
+    untold = set(range(1, max(goes.chunks) + 1)) - set(goes.chunks)
+    assert len(untold) <= 1, "none is left out, but what was being announced when the wire was cut"
     assert stays.chunks == list(range(1, len(stays.chunks) + 1)), "and none comes twice here"
     integrity = (PROGRAMS / "longlive-cluster", "integrity", "--within", "30")
     assert "all fits" in await asyncio.to_thread(first.told, *integrity)
