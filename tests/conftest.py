@@ -21,6 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     unmarked = [item.nodeid for item in items if not CATEGORIES & {mark.name for mark in item.iter_markers()}]
     if unmarked:
         raise pytest.UsageError(f"tests without a category ({', '.join(sorted(CATEGORIES))}): {unmarked}")
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
 
 
 @pytest.fixture(scope="session")

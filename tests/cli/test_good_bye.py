@@ -18,20 +18,10 @@ pytestmark = pytest.mark.ray
 
 
 @asynccontextmanager
-async def serving(environment: Mapping[str, str] | None = None) -> AsyncIterator[tuple[Server, Api]]:
+async def serving(environment: Mapping[str, str]) -> AsyncIterator[tuple[Server, Api]]:
     with Server.start([{"model": "echo", "min_warm": 1}], "off", environment) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
             yield server, Api(http)
-
-
-async def test_clients_are_told_when_a_cluster_that_keeps_nothing_stops() -> None:
-    async with serving() as (server, api):
-        await api.sign_in(server.api_key)
-        client = Client(api, await api.create("echo"))
-        await client.connect()
-        server.process.send_signal(signal.SIGTERM)
-        assert await client.peer.message("sessionEnded") == {"reason": "cluster stopped"}
-        await client.close()
 
 
 async def test_with_a_redis_of_its_own_sessions_go_on_after_a_restart() -> None:
@@ -48,3 +38,16 @@ async def test_with_a_redis_of_its_own_sessions_go_on_after_a_restart() -> None:
             await client.reconnect()
             assert client.peer.is_open()
             await client.close()
+
+
+@pytest.mark.last
+async def test_clients_are_told_when_a_cluster_that_keeps_nothing_stops(server: Server) -> None:
+    """The one that all tests share, as to start another takes long."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=30) as http:
+        api = Api(http)
+        await api.sign_in(server.api_key)
+        client = Client(api, await api.create("echo"))
+        await client.connect()
+        server.process.send_signal(signal.SIGTERM)
+        assert await client.peer.message("sessionEnded") == {"reason": "cluster stopped"}
+        await client.close()
