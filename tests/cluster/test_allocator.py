@@ -140,7 +140,8 @@ async def test_of_many_that_come_at_once_only_those_beyond_the_limit_are_refused
     scene = launch(ECHO, max_queue=3)
     await scene.opened()
     answers = await asyncio.gather(*(scene.create() for _ in range(9)), return_exceptions=True)
-    waiting = [answer for answer in answers if not isinstance(answer, QueueFull)]
+    told = [answer.session_id for answer in answers if not isinstance(answer, QueueFull)]
+    waiting = [await scene.client.get_session(TENANT, session_id) for session_id in told]
     assert sorted(session.queue.position for session in waiting) == [0, 1, 2]
     assert len(await scene.client.list_sessions(TENANT)) == 4
 
