@@ -90,6 +90,7 @@ class Allocator:
         refused: dict[str, QueueFull] = {}
         for ticket in tickets:
             await self._drop_former_hold(pool, ticket)
+        for ticket in tickets:
             try:
                 self._enqueue(pool, ticket)
             except QueueFull as refusal:

@@ -21,6 +21,9 @@ from cluster.store import Store
 from cluster.together import Together
 from wire.http import CreateSession, SessionState
 
+ACQUIRING = 4
+"""Calls to the allocator that may be on their way for a model: one can be long, while a worker opens a session."""
+
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -50,7 +53,7 @@ class Opening:
         self._saved = saved
         self._allocator = allocator
         self._acquiring: dict[str, Together[Ticket, Place | None]] = {
-            model: Together(partial(self._ask, model)) for model in catalogue.names()
+            model: Together(partial(self._ask, model), ACQUIRING) for model in catalogue.names()
         }
         self._catalogue = catalogue
         self._lookup = lookup

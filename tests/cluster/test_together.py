@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from cluster.together import MOST, Together
+from tests.support.waiting import settle
 
 pytestmark = pytest.mark.fast
 
@@ -33,60 +34,60 @@ class Other:
         self._answers.put_nowait(failure)
 
 
-async def begun(together: Together[int, int], things: range) -> list[asyncio.Task[int]]:
+async def begun(together: Together[int, int], *things: int) -> list[asyncio.Task[int]]:
     tasks = [asyncio.create_task(together(thing)) for thing in things]
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await settle()
     return tasks
 
 
-async def test_a_few_go_alone_and_who_comes_meanwhile_goes_together() -> None:
+async def test_who_finds_room_goes_at_once_and_who_comes_meanwhile_goes_together() -> None:
     other = Other()
     together = Together[int, int](other, at_once=2)
-    tasks = await begun(together, range(0, 12, 2))
+    first, second = await begun(together, 0), await begun(together, 2)
+    others = await begun(together, 4, 6) + await begun(together, 8)
     assert other.calls == [[0], [2]]
-    other.answer()
-    assert await tasks[0] == 0
-    for _ in range(2):
+    for _ in range(3):
         other.answer()
-    assert await asyncio.gather(*tasks) == [0, 4, 8, 12, 16, 20]
-    assert other.calls == [[0], [2], [4, 6, 8, 10]]
+    assert await asyncio.gather(*first, *second, *others) == [0, 4, 8, 12, 16]
+    assert other.calls == [[0], [2], [4, 6, 8]]
 
 
 async def test_one_call_takes_so_many_and_leaves_the_others_to_the_next() -> None:
     other = Other()
     together = Together[int, int](other, at_once=1)
-    tasks = await begun(together, range(0, 2 * (MOST + 11), 2))
-    for _ in range(3):
+    tasks = await begun(together, *range(0, 2 * (MOST + 10), 2))
+    for _ in range(2):
         other.answer()
     await asyncio.gather(*tasks)
-    assert [len(each) for each in other.calls] == [1, MOST, 10]
+    assert [len(each) for each in other.calls] == [MOST, 10]
 
 
 async def test_a_refusal_is_one_askers_and_a_failure_is_that_of_all_in_the_call() -> None:
     other = Other()
     together = Together[int, int](other, at_once=1)
-    tasks = await begun(together, range(4))
+    tasks = await begun(together, 0, 2) + await begun(together, 1, 2, 3)
     other.answer(OSError("away"))
     other.answer()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [OSError, Refused, int, Refused]
+    assert [type(answer) for answer in answers] == [OSError, OSError, Refused, int, Refused]
 
 
-async def test_who_leaves_takes_nobody_along() -> None:
+async def test_who_leaves_takes_nobody_along_and_is_not_asked_for() -> None:
     other = Other()
     together = Together[int, int](other, at_once=1)
-    tasks = await begun(together, range(0, 8, 2))
-    tasks[0].cancel()
-    tasks[2].cancel()
+    gone, stays = await begun(together, 0, 2)
+    waits, gives_up = await begun(together, 4, 6)
+    gone.cancel()
+    gives_up.cancel()
     for _ in range(2):
         other.answer()
-    assert await asyncio.gather(tasks[1], tasks[3]) == [4, 12]
+    assert await asyncio.gather(stays, waits) == [4, 8]
+    assert other.calls == [[0, 2], [4]]
 
 
 async def test_nobody_is_left_waiting_for_one_that_is_closed() -> None:
     other = Other()
     together = Together[int, int](other, at_once=1)
-    tasks = await begun(together, range(0, 6, 2))
+    tasks = await begun(together, 0) + await begun(together, 2, 4)
     await together.close()
     assert [type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)] == [asyncio.CancelledError] * 3
