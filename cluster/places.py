@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 
 from cluster.api import AllocatorApi
 from cluster.records import Place
 from cluster.together import Together
 
-MOST = 1000
-"""Ids of one call, which stay well below what Ray sends without its object store."""
 EVERY_S = 0.025
 """Fast enough for a person who waits; each question costs the gateway and the allocator a millisecond."""
 
@@ -41,7 +39,5 @@ class Places:
             await question.close()
 
     async def _ask(self, model: str, asked: list[Iterable[str]]) -> list[Found]:
-        ids, found = iter(dict.fromkeys(chain.from_iterable(asked))), dict[str, Place]()
-        while some := list(islice(ids, MOST)):
-            found |= await self._allocator.places(model, some)
+        found = await self._allocator.places(model, list(dict.fromkeys(chain.from_iterable(asked))))
         return [found] * len(asked)

@@ -86,7 +86,8 @@ class Views:
 
 def _at(view: View, place: Place) -> View:
     """The view of a waiter at this place: the same if that has not changed."""
-    queue = QueuePosition(position=place.position, eta_s=place.eta_s)
-    if view.session.queue == queue:
+    before = view.session.queue
+    if before is not None and place == (before.position, before.eta_s):
         return view
+    queue = QueuePosition(position=place.position, eta_s=place.eta_s)
     return View(view.session.model_copy(update={"queue": queue}), view.moves)

@@ -9,7 +9,7 @@ from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
 from cluster.records import PriorityClass
-from gateway.deps import AuthorityDep, ClusterDep
+from gateway.deps import ClusterDep, authority_of, cluster_of
 from gateway.errors import Forbidden, ForbiddenRole, InvalidApiKey, InvalidToken, TooManyAttempts, Unauthorized
 from gateway.scope import Scope
 from wire.http import Role
@@ -54,15 +54,12 @@ async def _key_holder(
 
 
 async def _principal(
-    request: Request,
-    cluster: ClusterDep,
-    authority: AuthorityDep,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None,
+    request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Security(_bearer)] = None
 ) -> Principal:
     if credentials is None:
         raise Unauthorized("a bearer token is needed")
-    claims = await authority.verify(credentials.credentials)
-    if claims.by_key and not await cluster.key_is_live(claims.tenant):
+    claims = await authority_of(request).verify(credentials.credentials)
+    if claims.by_key and not await cluster_of(request).key_is_live(claims.tenant):
         raise InvalidToken("the token's API key was revoked")
     request.state.tenant = claims.tenant
     return Principal(claims.tenant, Scope(claims.details), claims.priority)
@@ -72,11 +69,12 @@ KeyHolderDep = Annotated[str, Depends(_key_holder)]
 PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
-async def _watched_session(session_id: str, principal: PrincipalDep, cluster: ClusterDep) -> OwnSession:
+async def _watched_session(request: Request, session_id: str, principal: PrincipalDep) -> OwnSession:
     """A foreign session is the cluster's 404; one outside the token's scope a 403."""
     role = principal.scope.account_role
     if role is None:
-        role = principal.scope.role_in(await cluster.get_session(principal.tenant, session_id))
+        session = await cluster_of(request).get_session(principal.tenant, session_id)
+        role = principal.scope.role_in(session)
     return OwnSession(principal.tenant, session_id, role)
 
 

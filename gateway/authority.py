@@ -7,8 +7,9 @@ the algorithm, so neither `none`, nor HS256 under a public key, nor a key that a
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -19,6 +20,9 @@ from gateway.claims import REQUIRED, UNREADABLE, Claims, issuer, payload_of, rea
 from gateway.errors import InvalidToken
 from gateway.issuers import Issuer
 from gateway.signing import OwnKeys, VerifyKey
+
+VERIFIED = 4096
+"""Good tokens whose signature is not computed again: a client sends the same one with all its requests."""
 
 
 class Authority:
@@ -53,7 +57,7 @@ class Authority:
             priority = trusted.settings.priority
         else:
             raise InvalidToken(UNREADABLE)
-        payload = _decode(token, keys, outside.issuer, audience)
+        payload = _payload(token, keys, outside.issuer, audience)
         return replace(read(payload, own=own, now=time.time()), priority=priority)
 
     def jwks(self) -> dict[str, Any]:
@@ -61,27 +65,33 @@ class Authority:
         return self._own.jwks()
 
 
-def _decode(token: str, keys: list[VerifyKey], iss: str, audience: str | None) -> dict[str, Any]:
+def _payload(token: str, keys: Iterable[VerifyKey], iss: str, audience: str | None) -> Mapping[str, Any]:
     """The payload, signed by one of `keys`. An audience of None refuses tokens that are meant for one."""
-    for each in keys:
+    for key in keys:
         try:
-            return jwt.decode(
-                token,
-                each.key,
-                algorithms=[each.algorithm],
-                issuer=iss,
-                audience=audience,
-                options={
-                    "require": REQUIRED,
-                    "enforce_minimum_key_length": True,
-                    # times are compared by `claims.read`, with a skew for beginnings only
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
+            return _signed(token, key, iss, audience)
         except jwt.InvalidSignatureError:
             continue
         except jwt.PyJWTError:
             break
     raise InvalidToken(UNREADABLE)
+
+
+@lru_cache(VERIFIED)
+def _signed(token: str, key: VerifyKey, iss: str, audience: str | None) -> Mapping[str, Any]:
+    """The payload, signed by this key; a signature that was good stays so. Raises PyJWTError, each time anew."""
+    return jwt.decode(
+        token,
+        key.key,
+        algorithms=[key.algorithm],
+        issuer=iss,
+        audience=audience,
+        options={
+            "require": REQUIRED,
+            "enforce_minimum_key_length": True,
+            # times are compared by `claims.read`, at every request, with a skew for beginnings only
+            "verify_exp": False,
+            "verify_nbf": False,
+            "verify_iat": False,
+        },
+    )

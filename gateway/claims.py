@@ -12,6 +12,7 @@ import json
 import math
 import uuid
 from base64 import urlsafe_b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ def unverified(token: str) -> Unverified:
     return Unverified(kid, iss)
 
 
-def read(payload: dict[str, Any], *, own: bool, now: float) -> Claims:
+def read(payload: Mapping[str, Any], *, own: bool, now: float) -> Claims:
     """The claims of a payload whose signature, issuer and audience are good. Raises TokenExpired, InvalidToken.
 
     No token is good for longer than the longest that is minted here, whatever another issuer writes into it.
@@ -110,7 +111,7 @@ def _tenant(iss: str, subject: str) -> str:
     return "sub_" + hashlib.sha256(json.dumps([iss, subject]).encode()).hexdigest()[:32]
 
 
-def _scope(payload: dict[str, Any]) -> tuple[AuthorizationDetail, ...] | None:
+def _scope(payload: Mapping[str, Any]) -> tuple[AuthorizationDetail, ...] | None:
     if "authorization_details" not in payload:
         return None
     try:

@@ -1,6 +1,7 @@
 """What the routes ask for by type: the cluster, the settings and the token authority of this app.
 
-All are coroutines, as FastAPI sends a plain function through a thread.
+What every poll goes through asks with `cluster_of` and `authority_of` instead: a dependency of a dependency costs it
+as much as reading its session's record. The others are coroutines, as FastAPI sends a plain function through a thread.
 """
 
 from __future__ import annotations
@@ -14,19 +15,29 @@ from cluster.settings import Settings
 from gateway.authority import Authority
 
 
-async def _cluster(request: Request) -> ClusterClient:
+def cluster_of(request: Request) -> ClusterClient:
+    """The app's cluster."""
     cluster: ClusterClient = request.app.state.cluster
     return cluster
+
+
+def authority_of(request: Request) -> Authority:
+    """The app's token authority."""
+    authority: Authority = request.app.state.authority
+    return authority
+
+
+async def _cluster(request: Request) -> ClusterClient:
+    return cluster_of(request)
+
+
+async def _authority(request: Request) -> Authority:
+    return authority_of(request)
 
 
 async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
-
-
-async def _authority(request: Request) -> Authority:
-    authority: Authority = request.app.state.authority
-    return authority
 
 
 ClusterDep = Annotated[ClusterClient, Depends(_cluster)]

@@ -10,7 +10,7 @@ import hashlib
 import json
 from base64 import urlsafe_b64encode
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import jwt
@@ -29,7 +29,7 @@ class VerifyKey:
     """A key and the only algorithm it is good for."""
 
     algorithm: str
-    key: pem.PublicKey | str
+    key: pem.PublicKey | str = field(hash=False)  # public keys have no hash
 
 
 class OwnKeys:

@@ -96,13 +96,6 @@ async def test_an_asker_that_leaves_takes_nobody_with_it_and_a_failure_reaches_a
     await places.close()
 
 
-async def test_very_many_are_asked_for_in_parts(asked, monkeypatch):
-    monkeypatch.setattr(module, "MOST", 2)
-    asked.let(3)
-    assert len(await Places(asked).of("echo", [f"s{number}" for number in range(5)])) == 5
-    assert [len(call) for call in asked.calls] == [2, 2, 1]
-
-
 async def test_those_who_wait_and_are_followed_cost_redis_nothing(launch, monkeypatch):
     scene = launch()
     running = await scene.opened()

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 import pytest
 
 from cluster.errors import NotFound, Unavailable
-from cluster.watch import Key, View, Watch
+from cluster.watch import AT_ONCE, Key, View, Watch
 from tests.support.waiting import eventually
 from wire.http import ModelRef, QueuePosition, ServerInfo, Session, SessionState
 
@@ -82,6 +82,20 @@ async def test_all_listeners_cost_one_look(sessions: Sessions, watch: Watch) -> 
     for views in followed:
         await views.aclose()
     assert watch.listeners == 0
+
+
+async def test_very_many_are_looked_at_some_at_a_time(sessions: Sessions, watch: Watch) -> None:
+    keys = [("t", f"s{n}") for n in range(2 * AT_ONCE + 1)]
+    sessions.views = {key: view(position=1) for key in keys}
+    followed = [await watch.follow(key) for key in keys]
+    for views in followed:
+        await anext(views)
+    sessions.views = {key: view(position=0) for key in keys}
+    sessions.asked.clear()
+    for views in followed:
+        assert (await anext(views)).session.queue.position == 0
+        await views.aclose()
+    assert max(map(len, sessions.asked)) == AT_ONCE
 
 
 async def test_nobody_listening_means_nobody_looking(sessions: Sessions, watch: Watch) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -18,6 +19,7 @@ from structlog.testing import capture_logs
 
 from cluster.client import ClusterClient
 from cluster.settings import Settings
+from gateway import authority
 from gateway.claims import MAX_TOKEN_BYTES
 from tests.support.auth import (
     UNKNOWN,
@@ -31,6 +33,7 @@ from tests.support.auth import (
     with_auth,
 )
 from tests.support.jwks import JwksServer
+from wire.http import TOKEN_LIFETIME_MAX_S
 
 pytestmark = pytest.mark.slow
 
@@ -181,6 +184,15 @@ async def test_expired(targets: Targets) -> None:
         await refused(target, target.changed(exp=LONG_PAST), "token_expired")
         await refused(target, target.changed(exp=0), "token_expired")
         await refused(target, target.changed(exp=-1), "token_expired")
+
+
+async def test_expired_after_it_was_good(targets: Targets, monkeypatch: pytest.MonkeyPatch) -> None:
+    for target in targets:
+        assert (await look(target.http, target.token)).status_code == 404
+    later = SimpleNamespace(time=lambda: LATER + TOKEN_LIFETIME_MAX_S)
+    monkeypatch.setattr(authority, "time", later)
+    for target in targets:
+        await refused(target, target.token, "token_expired")
 
 
 async def test_not_yet_valid(targets: Targets) -> None:
