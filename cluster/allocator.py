@@ -35,6 +35,7 @@ from cluster.storage import open_storage
 from cluster.store import RecordUnreadable, Store
 from cluster.tasks import Tasks
 from cluster.troubles import health
+from cluster.upkeep import Upkeep
 from cluster.usage import UsageStore
 from cluster.waits import Waits
 from cluster.words import NoWord, word_of
@@ -45,8 +46,6 @@ log = structlog.get_logger(__name__)
 MAX_MOVES = 3
 """A session that has lost this many workers is ended: it may be what kills them."""
 TICK_S = 1.0
-KEEPINGS = 4
-"""Of a waiter's record, in the time that one lives at least: so many can fail."""
 LATE_S = 15.0
 """A session asks at most so long after it was created, whatever its gateway's clock says."""
 
@@ -69,6 +68,7 @@ class Allocator:
         self._ledger = Ledger(UsageStore(store.redis, settings))
         self._waits = Waits(self._ledger, self._clock.now)
         self._departures = Departures(self._clock.now)
+        self._upkeep = Upkeep(store, settings.limits.record_ttl_s, self._waiting, self._still_asked, self._lose_waiter)
         self._disks = Disks(folders(settings, recordings=False))
         metrics.begin_allocator(self._pools)
         self._look_at = 0.0
@@ -78,7 +78,6 @@ class Allocator:
         self._tasks.start(keep_clean(open_storage(settings), settings))
         self._tasks.start(self._disks.run())
         self._tasks.start(self._inspect())
-        self._tasks.start(self._keep_waiters())
         self._tasks.start(self._ledger.run())
 
     # --- api --------------------------------------------------------------------------------------------------------
@@ -176,6 +175,7 @@ class Allocator:
             try:
                 await self._recover()
                 self._recovered.set()
+                self._tasks.start(self._upkeep.run())
                 metrics.REDIS_UP.labels("allocator").set(1)
             except RedisError:
                 metrics.REDIS_UP.labels("allocator").set(0)
@@ -227,7 +227,7 @@ class Allocator:
 
     async def _grant(self, pool: Pool, ticket: Ticket, worker: Slots) -> None:
         try:
-            record = await self._store.get(ticket.tenant, ticket.session_id)
+            record = await self._store.get(ticket.tenant, ticket.session_id) or await self._upkeep.enter_again(ticket)
         except RecordUnreadable:
             log.error("record_unreadable", session_id=ticket.session_id)
             self._forget(pool, ticket.session_id)
@@ -298,26 +298,25 @@ class Allocator:
         pool.release(ticket.session_id)
         pool.enqueue(ticket.model_copy(update={"priority": 0}), self._clock.now())
 
+    def _waiting(self) -> list[Ticket]:
+        return [ticket for pool in self._pools.values() for ticket in pool.waiting.values()]
+
+    def _still_asked(self, ticket: Ticket) -> bool:
+        return not self._waits.vanished(ticket.session_id, self._settings.limits.queue_poll_grace_s)
+
+    def _lose_waiter(self, ticket: Ticket) -> None:
+        """A waiter's record is gone for good."""
+        pool = self._pools[ticket.model]
+        if ticket.session_id in pool.waiting:
+            log.warning("waiter_lost", session_id=ticket.session_id)
+            self._forget(pool, ticket.session_id)
+
     async def _close_unasked(self, pool: Pool) -> None:
-        grace_s = self._settings.limits.queue_poll_grace_s
         for ticket in list(pool.waiting.values()):
-            if ticket.priority > 0 and self._waits.vanished(ticket.session_id, grace_s):
+            if ticket.priority > 0 and not self._still_asked(ticket):
                 log.info("waiter_vanished", session_id=ticket.session_id)
                 await self._end(ticket.tenant, ticket.session_id, "client vanished while waiting")
                 self._forget(pool, ticket.session_id)
-
-    async def _keep_waiters(self) -> None:
-        """A session that waits may do so for longer than a record lives, as long as somebody asks for it."""
-        await self._recovered.wait()
-        limits = self._settings.limits
-        while True:
-            waiting = [ticket for pool in self._pools.values() for ticket in pool.waiting.values()]
-            asked = [each for each in waiting if not self._waits.vanished(each.session_id, limits.queue_poll_grace_s)]
-            try:
-                await self._store.keep([(ticket.tenant, ticket.session_id) for ticket in asked])
-            except RedisError:
-                log.warning("redis_unavailable", during="keeping waiters")
-            await asyncio.sleep(limits.record_ttl_s / KEEPINGS)
 
     async def _inspect(self) -> None:
         """Look, whenever nothing is being granted or moved, whether all that must hold does."""

@@ -141,17 +141,20 @@ class ClusterClient:
             UnknownModel, NotFound, Conflict, ScopeExhausted, QuotaExceeded, CreationsExceeded, QueueFull, Unavailable:
                 nothing was created.
         """
-        return self._views.of(*await self._opening.create(tenant, request, allowances, priority))
+        return self._views.of(*await self._opening.create(tenant, request, allowances, priority)).session
 
     async def get_session(self, tenant: str, session_id: str) -> Session:
         """The session object; raises NotFound."""
+        key = (tenant, session_id)
+        if view := (await self._views.still_waiting([key])).get(key):
+            return view.session
         record = await self._lookup.record(tenant, session_id)
         place = None
         if record.state is SessionState.PENDING:
             place = (await self._views.places([record])).get(session_id)
             if place is None:  # granted between the two questions, or unknown to a new allocator
                 record = await self._lookup.record(tenant, session_id)
-        return self._views.of(record, place)
+        return self._views.of(record, place).session
 
     async def follow_session(self, tenant: str, session_id: str) -> AsyncIterator[View]:
         """The session now and at every change until it is over; raises NotFound. To listen is a sign of life."""
@@ -159,13 +162,13 @@ class ClusterClient:
 
     async def list_sessions(self, tenant: str) -> list[Session]:
         """The tenant's sessions that are not over."""
-        return [self._views.of(record) for record in await answered(self._store.open_of(tenant))]
+        return [self._views.of(record).session for record in await answered(self._store.open_of(tenant))]
 
     async def restart_session(self, tenant: str, session_id: str) -> Session:
         """Give an INACTIVE session a worker again; it goes on from its snapshot. Raises NotFound,
         Conflict, QuotaExceeded, QueueFull.
         """
-        return self._views.of(*await self._opening.restart(tenant, session_id))
+        return self._views.of(*await self._opening.restart(tenant, session_id)).session
 
     async def delete_session(self, tenant: str, session_id: str, reason: str | None) -> None:
         """End a session; again is no error. Raises NotFound."""

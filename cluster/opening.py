@@ -79,6 +79,7 @@ class Opening:
             max_duration_s=min(filter(None, (own.max_session_s, self._limits.max_session_s))),
             priority=own.priority or priority,
             client=request.client_info,
+            from_snapshot=request.from_snapshot or "",
         )
         return await self._acquire(await self._enter(record, own, allowances, snapshot), SessionState.CLOSED)
 

@@ -52,6 +52,8 @@ class SessionRecord(BaseModel):
     """Of moderation."""
     reason: str = ""
     client: ClientInfo = ClientInfo()
+    from_snapshot: str = ""
+    """Id of the saved snapshot that it begins with."""
 
     def to_redis(self) -> dict[Any, Any]:
         """The fields of the Redis hash."""
@@ -117,6 +119,8 @@ class Ticket(BaseModel):
     arrival: float
     priority: int = PriorityClass.NORMAL.rank
     """Lower goes first: 0 for sessions that lost their worker, else the rank of the account's class."""
+    entry: str | None = None
+    """The record of a session that begins with nothing, in JSON, should Redis lose it meanwhile."""
 
     @classmethod
     def of(cls, record: SessionRecord) -> Self:
@@ -127,6 +131,7 @@ class Ticket(BaseModel):
             model=record.model,
             arrival=record.queued_at or record.created_at,
             priority=record.priority.rank,
+            entry=None if record.epoch or record.from_snapshot else record.model_dump_json(),
         )
 
 

@@ -48,6 +48,16 @@ return {'', 0}
 """
 )
 
+# KEYS: record, open, open of all. ARGV: session id, member, ttl, fields of the record.
+_RESTORE = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+redis.call('SADD', KEYS[2], ARGV[1])
+redis.call('SADD', KEYS[3], ARGV[2])
+return 1
+"""
+
 _GRANT = """
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or state == 'CLOSED' or state == 'INACTIVE' then return 0 end
@@ -127,6 +137,10 @@ BATCH = 200
 """Records of one exchange with Redis: they are read without a pause, for some milliseconds."""
 
 
+MEMBERS = 1000
+"""Members of a set of one exchange."""
+
+
 def text(value: bytes | str) -> str:
     """A reply of Redis as text."""
     return value.decode() if isinstance(value, bytes) else value
@@ -140,6 +154,10 @@ def _record(fields: dict[Any, Any]) -> SessionRecord | None:
         return SessionRecord.from_redis({text(name): text(value) for name, value in fields.items()})
     except (KeyError, ValueError) as error:  # no text, a member too few, or one that means nothing
         raise RecordUnreadable("the session's record cannot be read") from error
+
+
+def _fields(record: SessionRecord) -> list[Any]:
+    return [part for pair in record.to_redis().items() for part in pair]
 
 
 class RecordUnreadable(Unavailable):
@@ -174,8 +192,11 @@ class Store:
         self._live_ttl = settings.limits.max_session_s + settings.limits.record_ttl_s
         self._snapshot_ttl = settings.limits.snapshot_ttl_s
         self._live_snapshot_ttl = settings.limits.max_session_s + settings.limits.snapshot_ttl_s
-        self._create, self._grant, self._update, self._snapshot, self._keep, self._end, self._reopen = (
-            redis.register_script(source) for source in (_CREATE, _GRANT, _UPDATE, _SNAPSHOT, _KEEP, _END, _REOPEN)
+        self._create, self._restore, self._grant, self._update = (
+            redis.register_script(source) for source in (_CREATE, _RESTORE, _GRANT, _UPDATE)
+        )
+        self._snapshot, self._keep, self._end, self._reopen = (
+            redis.register_script(source) for source in (_SNAPSHOT, _KEEP, _END, _REOPEN)
         )
 
     async def create(self, record: SessionRecord, quota: Quota = NO_LIMITS, snapshot: bytes = b"") -> None:
@@ -185,13 +206,29 @@ class Store:
             QuotaExceeded, CreationsExceeded, ScopeExhausted: nothing was entered.
         """
         tenant, session_id = record.tenant, record.session_id
-        ttl = max(self._live_ttl, record.max_duration_s + self._record_ttl)
-        fields = [part for pair in record.to_redis().items() for part in pair]
-        args = [*self._entry(quota, tenant, session_id), ttl, self._live_snapshot_ttl, snapshot, *fields]
+        args = [*self._entry(quota, tenant, session_id), self._ttl(record), self._live_snapshot_ttl, snapshot]
+        args += _fields(record)
         keys = [*self._entered(tenant, session_id), self._snapshot_key(tenant, session_id)]
         limit, retry_ms = await self._create(keys=keys, args=args)
         if limit:
             raise quota.refusal(text(limit), int(retry_ms))
+
+    async def restore(self, record: SessionRecord) -> bool:
+        """Enter a session again of which Redis has lost everything, whatever its account may have; False if it knows
+        the session."""
+        tenant, session_id = record.tenant, record.session_id
+        args = [session_id, f"{tenant}/{session_id}", self._ttl(record), *_fields(record)]
+        return bool(await self._restore(keys=self._entered(tenant, session_id)[:3], args=args))
+
+    async def lost(self, keys: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """Those of these open sessions, pairs of tenant and id, of which Redis knows nothing."""
+        lost: list[tuple[str, str]] = []
+        for start in range(0, len(keys), MEMBERS):
+            some = keys[start : start + MEMBERS]
+            members = [f"{tenant}/{session_id}" for tenant, session_id in some]
+            there = await self.redis.smismember(f"{self._cluster}:open", members)
+            lost += [key for key, entered in zip(some, there, strict=True) if not entered]
+        return [key for key in lost if not await self.redis.exists(self._session(*key))]
 
     async def get(self, tenant: str, session_id: str) -> SessionRecord | None:
         """The record, None if there is none (or it has expired). Raises RecordUnreadable."""
@@ -296,6 +333,9 @@ class Store:
                 await self.redis.srem(self._open(tenant), session_id)
                 await self.redis.srem(f"{self._cluster}:open", f"{tenant}/{session_id}")
         return [record for record in found if record is not None]
+
+    def _ttl(self, record: SessionRecord) -> int:
+        return max(self._live_ttl, record.max_duration_s + self._record_ttl)
 
     def _entered(self, tenant: str, session_id: str) -> list[str]:
         """Keys of what an open session is entered in."""

@@ -1,9 +1,13 @@
-"""Sessions as their accounts may see them: the record, and a waiter's place."""
+"""Sessions as their accounts may see them: the record, and a waiter's place.
+
+While a session waits nothing of it changes but its place, and what waits the allocator knows. So a waiter's record is
+read once, and then the allocator alone is asked.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from importlib.metadata import version
 
@@ -19,7 +23,8 @@ from cluster.watch import Key, View
 from wire.http import ModelRef, QueuePosition, ServerInfo, Session, SessionState, Transport
 
 VERSION = version("longlive-cluster")
-NONE_BEFORE: Mapping[Key, View] = {}
+REMEMBERED = 10_000
+"""Waiters whose view is kept, some 2 KB each: of more, those that came first are read again."""
 
 
 class Views:
@@ -30,9 +35,19 @@ class Views:
         self._store = store
         self._places = Places(allocator)
         self._catalogue = catalogue
+        self._waiting: dict[Key, View] = {}
+        """Those that waited when they were last looked at."""
 
-    def of(self, record: SessionRecord, place: Place | None = None) -> Session:
-        """The session object."""
+    def of(self, record: SessionRecord, place: Place | None = None) -> View:
+        """The view of a session."""
+        view = View(self._session(record, place), record.moves)
+        if record.state is SessionState.PENDING and place is not None:
+            self._waiting[record.tenant, record.session_id] = view
+            if len(self._waiting) > REMEMBERED:
+                del self._waiting[next(iter(self._waiting))]
+        return view
+
+    def _session(self, record: SessionRecord, place: Place | None) -> Session:
         spec = self._catalogue.spec(record.model)
         held = record.state in HELD
         return Session(
@@ -50,26 +65,31 @@ class Views:
         """Ask the allocator nothing more."""
         await self._places.close()
 
-    async def many(self, keys: Collection[Key], before: Mapping[Key, View] = NONE_BEFORE) -> dict[Key, View]:
-        """Those of these sessions that exist, by one question to Redis and one per model to the allocator. Redis is not
-        asked for those that waited in the view `before` and still do."""
-        waiting = await self._still_waiting({key: before[key] for key in keys if key in before})
+    async def many(self, keys: Collection[Key]) -> dict[Key, View]:
+        """Those of these sessions that exist, by one question to Redis and some to the allocator."""
+        waiting = await self.still_waiting(keys)
         found = await answered(self._store.get_many([key for key in keys if key not in waiting]))
         records = [record for record in found if record is not None]
-        places = await self.places([record for record in records if record.state is SessionState.PENDING])
+        places = await self.places(record for record in records if record.state is SessionState.PENDING)
         with suppress(Unavailable):  # they go on without it
-            places |= await self.places([record for record in records if record.state in HELD])  # who lost their worker
+            places |= await self.places(record for record in records if record.state in HELD)  # who lost their worker
         return waiting | {
-            (record.tenant, record.session_id): View(self.of(record, places.get(record.session_id)), record.moves)
-            for record in records
+            (record.tenant, record.session_id): self.of(record, places.get(record.session_id)) for record in records
         }
 
-    async def _still_waiting(self, before: Mapping[Key, View]) -> dict[Key, View]:
-        waited = {key: view for key, view in before.items() if view.session.state is SessionState.PENDING}
+    async def still_waiting(self, keys: Collection[Key]) -> dict[Key, View]:
+        """Those of these sessions that waited when they were last looked at and still do; Redis is not asked."""
+        waited = {key: view for key in keys if (view := self._waiting.get(key)) is not None}
         places = await self._places_of((view.session.model.name, key[1]) for key, view in waited.items())
-        return {key: _at(view, place) for key, view in waited.items() if (place := places.get(key[1])) is not None}
+        for key, view in waited.items():
+            place = places.get(key[1])
+            if place is None:
+                self._waiting.pop(key, None)
+            elif key in self._waiting:
+                self._waiting[key] = _at(view, place)
+        return {key: self._waiting[key] for key in waited if key in self._waiting}
 
-    async def places(self, waiting: Sequence[SessionRecord]) -> dict[str, Place]:
+    async def places(self, waiting: Iterable[SessionRecord]) -> dict[str, Place]:
         """By session id, the places of those that wait."""
         return await self._places_of((record.model, record.session_id) for record in waiting)
 

@@ -219,23 +219,6 @@ async def test_a_waiter_that_nobody_asks_about_is_closed(launch):
 
 
 @pytest.mark.fast
-async def test_who_waits_longer_than_a_record_lives_keeps_its_place(launch, succeed):
-    scene = launch(ECHO)
-    await scene.opened()
-    waits = (await scene.create()).session_id
-    redis, key = scene.local.redis, f"{scene.local.settings.cluster}:{TENANT}:session:{waits}"
-    alive = await redis.ttl(key)
-    await redis.expire(key, 30)
-    await succeed(scene)  # what an allocator does again and again, it does first of all
-
-    async def renewed() -> bool:
-        return 30 < await redis.ttl(key) <= alive
-
-    await eventually(renewed)
-    assert (await scene.client.get_session(TENANT, waits)).queue.position == 0
-
-
-@pytest.mark.fast
 async def test_asking_twice_is_asking_once(launch):
     scene = launch(ECHO)
     await scene.opened()

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection
 
 import pytest
 
@@ -27,7 +27,7 @@ class Sessions:
         self.asked: list[Collection[Key]] = []
         self.away = False
 
-    async def look(self, keys: Collection[Key], before: Mapping[Key, View]) -> dict[Key, View]:
+    async def look(self, keys: Collection[Key]) -> dict[Key, View]:
         self.asked.append(list(keys))
         if self.away:
             raise Unavailable("no registry")
