@@ -10,12 +10,9 @@ from cluster.api import WorkerGone, WorkerStatus
 from cluster.fleet import Fleet
 from cluster.integrity import Entry, Facts, Key, parts
 from cluster.policy import Pool
-from cluster.store import Store, text
+from cluster.store import BATCH, Store, text
 from cluster.words import NoWord, word_of
 from wire.http import SessionState
-
-BATCH = 500
-"""Keys of one exchange with Redis."""
 
 
 async def facts(cluster: str, store: Store, pools: Iterable[Pool], fleet: Fleet, patience_s: float) -> Facts:

@@ -21,7 +21,7 @@ from redis.driver_info import DriverInfo
 from redis.maint_notifications import MaintNotificationsConfig
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from cluster import logs, metrics, tracing
+from cluster import logs, metrics, pauses, tracing
 from cluster.allocator import Allocator
 from cluster.api import AllocatorApi, WorkerApi, WorkerGone
 from cluster.errors import Unavailable
@@ -134,6 +134,7 @@ class _RayAllocator(Allocator):
         store = Store(open_redis(redis_url), settings)
         super().__init__(settings, store, RayBackend(settings, redis_url), crash=lambda: os._exit(1))
         metrics.serve(settings.metrics_port)
+        pauses.keep_short()
 
     async def generation(self) -> int:
         """Of the settings that it was started with."""

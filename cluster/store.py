@@ -133,7 +133,7 @@ return {'', 0}
 log = structlog.get_logger(__name__)
 
 NO_LIMITS = Quota()
-BATCH = 200
+BATCH = 50
 """Records of one exchange with Redis: they are read without a pause, for some milliseconds."""
 
 

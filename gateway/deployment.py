@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from typing import Any
 
 import structlog
@@ -11,7 +9,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, ProcessCollector
 from ray import serve
 
-from cluster import logs, metrics
+from cluster import logs, metrics, pauses
 from cluster.client import ClusterClient
 from cluster.settings import Settings
 from gateway.app import create_app
@@ -21,14 +19,6 @@ _log = structlog.get_logger(__name__)
 MOST_AT_ONCE = 16_384
 """Requests that a replica answers at a time, those that are held among them: polls for SDP answers, and as many streams
 of events as sessions wait. Beyond it Serve would let all requests wait, the polls of those that wait included."""
-
-GC_THRESHOLDS = (10_000, 20, 100)
-"""With Python's own (700, 10, 10) all objects are looked at every few seconds: with 2000 streams open that takes 0.9 s,
-in which nothing is answered. Nearly all garbage here is freed without the collector."""
-
-SWITCH_S = 0.0005
-"""How long a thread of Ray keeps the GIL from the one that answers: Python's own 5 ms, at each of the many short calls
-that let go of it, add up to the longest waits of all."""
 
 LOGGING: dict[str, Any] = {"encoding": "JSON", "enable_access_log": False}
 """Of Serve itself. Requests are in our own log, with their ids."""
@@ -50,9 +40,7 @@ class Gateway:
         self._cluster = await ClusterClient.connect(self._settings)
         app = create_app(self._cluster, self._settings)
         self._serve_metrics(app.state.metrics.registry)
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
-        sys.setswitchinterval(SWITCH_S)
+        pauses.keep_short()
         return app
 
     def _serve_metrics(self, registry: CollectorRegistry) -> None:
