@@ -25,6 +25,9 @@ from wire.http import SessionState
 
 log = structlog.get_logger(__name__)
 
+BEAT_S = 5.0
+"""Of a session that writes nothing: how long it can be fenced, or lost by Redis, before its worker notices."""
+
 
 class Snapshot(BaseModel):
     """What another worker needs to go on: the director's state at the last boundary and the stream's bytes there."""
@@ -66,6 +69,8 @@ class Journal:
         self._clock = SteadyClock()
         self._fields: dict[str, Any] = {}
         self._snapshot: Callable[[], Snapshot] | None = None
+        self._changed = False
+        """Whether the snapshot is to be taken."""
         self._data = b""
         self._stream: bytes | None = None
         self._work = asyncio.Event()
@@ -93,7 +98,7 @@ class Journal:
 
         Returns what `kept` waits for.
         """
-        self._snapshot = snapshot
+        self._snapshot, self._changed = snapshot, True
         return self._ask()
 
     @property
@@ -107,9 +112,13 @@ class Journal:
             await self._progress.wait()
 
     async def run(self) -> None:
-        """Write what is asked for."""
+        """Write what is asked for, and now and then that the session is there."""
         while True:
-            await self._work.wait()
+            try:
+                async with asyncio.timeout(BEAT_S):
+                    await self._work.wait()
+            except TimeoutError:
+                self._fields.setdefault("state", self._record.state.value)
             self._work.clear()
             asked = self._asked
             owned: bool = await self._retrying(self._write_all)
@@ -142,7 +151,7 @@ class Journal:
     async def _enter_again(self) -> None:
         """Redis came back without its data: the session is entered as its holder knows it."""
         log.warning("record_lost", session_id=self._grant.session_id, epoch=self._grant.epoch)
-        self._data, self._stream = b"", None
+        self._data, self._stream, self._changed = b"", None, True
         await self._store.create(self._record)
 
     async def _write_fields(self) -> bool:
@@ -155,9 +164,16 @@ class Journal:
         return owned
 
     async def _write_snapshot(self) -> bool:
-        if self._snapshot is None:
+        if self._snapshot is None or not self._changed:
             return True
-        snapshot = self._snapshot()
+        self._changed = False
+        try:
+            return await self._save(self._snapshot())
+        except (RedisError, RecordLost):
+            self._changed = True
+            raise
+
+    async def _save(self, snapshot: Snapshot) -> bool:
         data = await asyncio.to_thread(snapshot.data)
         stream = None if snapshot.stream == self._stream else snapshot.stream
         if data == self._data and stream is None:

@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import REGISTRY
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from cluster import metrics
+from cluster import journal, metrics
 from cluster.journal import Journal, Snapshot
 from cluster.records import Grant
 from cluster.settings import Settings
@@ -183,6 +183,31 @@ async def test_redis_may_come_back_empty(bench):
     assert (record.state, record.epoch, record.worker) == (SessionState.ACTIVE, bench.grant.epoch, "w1")
     assert [each async for each in bench.store.all_open()] == [record], "an allocator that restarts finds it"
     assert bench.fenced == 0
+
+
+async def test_redis_may_come_back_empty_while_nothing_is_written(bench, monkeypatch):
+    bench.change(1)
+    await bench.has_kept(1)
+    monkeypatch.setattr(journal, "BEAT_S", 0.01)
+    bench.journal.note(state="ACTIVE")  # from here on it beats
+    await eventually(lambda: in_state(bench, SessionState.ACTIVE))
+    await bench.store.redis.flushdb()
+    await bench.has_kept(1)
+    assert (await bench.record()).state is SessionState.ACTIVE
+    assert bench.fenced == 0
+
+
+async def test_who_is_fenced_hears_of_it_while_nothing_is_written(bench, monkeypatch):
+    monkeypatch.setattr(journal, "BEAT_S", 0.01)
+    bench.journal.note(state="ACTIVE")
+    await eventually(lambda: in_state(bench, SessionState.ACTIVE))
+    await bench.store.grant(bench.grant.tenant, bench.grant.session_id, "w2", 1.0)
+    await asyncio.wait_for(bench.task, 10)
+    assert bench.fenced == 1
+
+
+async def in_state(bench, state: SessionState) -> bool:
+    return (await bench.record()).state is state
 
 
 async def test_a_session_whose_time_is_over_is_not_entered_again(bench):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -22,7 +23,7 @@ from wire.http import Session, SessionState
 
 pytestmark = pytest.mark.ray
 
-POOLS = ({"model": MODEL, "min_warm": 1, "max_workers": 2}, {"model": "echo"})
+POOLS = ({"model": MODEL, "min_warm": 1, "max_workers": 2}, {"model": "echo", "max_workers": 1})
 PATIENCE_S = 30.0
 AWAY = 3
 """Chunks that are played while a part is away: about as many seconds."""
@@ -133,6 +134,7 @@ async def test_gcs_dies_and_comes_back(cluster: Server, viewer: Viewer, afterwar
 @pytest.mark.parametrize("empty", [False, True], ids=["with its data", "empty"])
 async def test_redis_dies_and_comes_back(cluster: Server, viewer: Viewer, redis: RedisProcess, empty: bool) -> None:
     await several(viewer)
+    one, waits = [await viewer.api.create("echo") for _ in range(2)]  # there is one worker for both
     redis.kill()
     try:
         await plays(viewer, AWAY)
@@ -142,6 +144,18 @@ async def test_redis_dies_and_comes_back(cluster: Server, viewer: Viewer, redis:
     assert {each.state for each in await several(viewer)} == {SessionState.ACTIVE}, "and none is refused"
     viewer.command("schedule_scene_cut", prompt="a harbour", at_session_chunk=500)
     await viewer.until(lambda: bool(viewer.of_type("scene_cut_scheduled")))
+    assert (await viewer.api.session(waits)).queue is not None, "it waits where it waited"
+    for other in (waits, one):
+        await eventually(partial(left, viewer, other), PATIENCE_S)
+
+
+async def left(viewer: Viewer, session_id: str) -> bool:
+    """Whether the registry knew the session, which is ended now."""
+    try:
+        await viewer.api.delete(session_id)
+    except httpx.HTTPStatusError:
+        return False
+    return True
 
 
 async def test_a_worker_that_hangs_is_left(cluster: Server, viewer: Viewer) -> None:
