@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import FrameType
 
@@ -47,8 +48,11 @@ def running(settings: Settings, host: str, port: int) -> Iterator[str]:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     own = remote.start_ray()
     try:
-        serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
-        serve.run(build(settings.model_dump()), name=APP, route_prefix="/")
+        with ThreadPoolExecutor(1) as beside:
+            reached = beside.submit(lambda: asyncio.run(_reach(settings)))  # as the gateway will, once it is there
+            serve.start(http_options={"host": host, "port": port}, logging_config=LOGGING)
+            serve.run(build(settings.model_dump()), name=APP, route_prefix="/")
+            reached.result()
         url = url_of(host, port)
         until_up(f"{url}/ready")
         yield url
@@ -58,6 +62,11 @@ def running(settings: Settings, host: str, port: int) -> Iterator[str]:
         if not own:
             serve.delete(APP)
         ray.shutdown()
+
+
+async def _reach(settings: Settings) -> None:
+    """Start what the gateway connects to, if it is not there."""
+    await (await ClusterClient.connect(settings)).close()
 
 
 async def _end_sessions(settings: Settings) -> None:
