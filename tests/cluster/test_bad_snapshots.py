@@ -128,10 +128,11 @@ async def test_a_record_that_cannot_be_read_stops_nobody_else(launch, succeed, d
     waiting = [(await scene.create()).session_id for _ in range(3)]
     store = scene.local.store
     await scene.local.redis.hset(store._session(TENANT, waiting[0]), mapping=damage)
-    with pytest.raises(Unavailable, match="cannot be read"):
-        await scene.client.get_session(TENANT, waiting[0])
+    assert (await scene.client.get_session(TENANT, waiting[0])).queue.position == 0, "while it waits, nobody reads it"
     new = await succeed(scene)
     assert [ticket.session_id for ticket in new._pools["echo"].order()] == waiting[1:]
+    with pytest.raises(Unavailable, match="cannot be read"):
+        await scene.client.get_session(TENANT, waiting[0])
     assert waiting[0] not in {session.session_id for session in await scene.client.list_sessions(TENANT)}
     assert waiting[0] in {each.subject for each in await scene.client.check_integrity()} or "tenant" in damage
 
