@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
-import subprocess
-import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,19 +62,6 @@ class Story:
                 await self._changed.wait()
 
 
-def workers() -> list[dict[str, Any]]:
-    script = Path(sys.executable).with_name("longlive-cluster")
-    done = subprocess.run([script, "workers", "--json"], capture_output=True, text=True, check=True, timeout=60)
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-async def holder_of(session_id: str) -> dict[str, Any]:
-    for worker in await asyncio.to_thread(workers):
-        if any(held["session_id"] == session_id for held in worker["sessions"]):
-            return worker
-    raise LookupError(session_id)
-
-
 async def test_killed_worker_does_not_end_the_session(server: Server):
     story = Story(server)
     await story.reactor.connect()
@@ -87,7 +70,7 @@ async def test_killed_worker_does_not_end_the_session(server: Server):
     await story.reactor.send_command("start", {})
     await story.until(lambda: story.last("chunk_complete").get("session_chunk", 0) >= 2 and len(story.numbers) > 20)
 
-    first = await holder_of(story.reactor.session_id)
+    first = await asyncio.to_thread(server.holder, story.reactor.session_id)
     before = story.last("chunk_complete")["session_chunk"]
     os.kill(first["pid"], signal.SIGKILL)
     await story.until(lambda: story.statuses[-1] == "disconnected")
@@ -96,7 +79,7 @@ async def test_killed_worker_does_not_end_the_session(server: Server):
     await story.until(lambda: story.last("chunk_complete")["session_chunk"] > before + 1)
     await story.until(lambda: len(story.numbers) > count + 20)
 
-    second = await holder_of(story.reactor.session_id)
+    second = await asyncio.to_thread(server.holder, story.reactor.session_id)
     assert second["name"] != first["name"]
     assert second["sessions"][0]["epoch"] > first["sessions"][0]["epoch"]
     state = story.last("state")
