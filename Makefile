@@ -130,10 +130,11 @@ check: .venv/.test ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
-# What is in one process runs on both cores; what measures itself against the clock, or fills the machine, alone.
+# What is in one process runs on both cores, peers among their like; what measures itself against the clock, or fills the machine, alone.
 test: .venv/.test clients turn prometheus helm check ## all tests
 	$(BIN)/pytest -m "fast or slow" -n 2
-	$(BIN)/pytest -m "not fast and not slow"
+	$(BIN)/pytest -m media -n 2
+	$(BIN)/pytest -m "clock or ray or clients"
 
 test-fast: .venv/.test ## the tests that need neither peers, Ray nor a browser, in under a minute
 	$(BIN)/pytest -m fast -n 2

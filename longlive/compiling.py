@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch._dynamo.backends.registry import lookup_backend
 
 
 class Compiler:
     """Compiles functions whole or not at all; `count` is the number of graphs compiled so far."""
 
     def __init__(self, backend: str = "inductor") -> None:
+        from torch._dynamo.backends.registry import lookup_backend  # takes as long as all else here, and few compile
+
         self.count = 0
         self._backend = lookup_backend(backend)
 

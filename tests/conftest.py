@@ -14,7 +14,7 @@ from cluster.settings import LimitSettings, PoolSettings, Settings, StorageSetti
 from tests.support.local import LocalCluster
 from tests.support.server import Server
 
-CATEGORIES = {"fast", "slow", "media", "ray", "clients"}
+CATEGORIES = {"fast", "slow", "media", "clock", "ray", "clients"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

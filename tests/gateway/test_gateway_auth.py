@@ -14,7 +14,7 @@ from cluster.keys import KeyRing
 from cluster.settings import Settings
 from gateway.claims import issuer
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 UNKNOWN = "/sessions/d0d5a4b2-0000-4000-8000-000000000000"
 CALLS = [

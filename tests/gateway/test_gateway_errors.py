@@ -13,7 +13,7 @@ from cluster.settings import Settings
 from gateway.errors import GatewayError
 from wire.http import ErrorBody
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 UNKNOWN = "/sessions/d0d5a4b2-0000-4000-8000-000000000000"
 OFFER = f"{UNKNOWN}/transport/webrtc/connections/1002/sdp_params"

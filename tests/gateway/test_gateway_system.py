@@ -13,7 +13,7 @@ from prometheus_client import generate_latest
 from cluster.client import ClusterClient
 from gateway.page import STATIC
 
-pytestmark = pytest.mark.fast
+pytestmark = pytest.mark.slow
 
 
 async def test_the_schema_of_the_default_model(http: httpx.AsyncClient, cluster: ClusterClient) -> None:

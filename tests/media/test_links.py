@@ -14,7 +14,7 @@ from tests.support.netns import Namespace, NoNamespaces, namespaces, wire
 from tests.support.rtc_client import WAIT_S, RtcClient
 from tests.support.stretch import FPS, SETTINGS, Figures, Seen, Stretch, through
 
-pytestmark = pytest.mark.media
+pytestmark = pytest.mark.clock
 
 STRETCH_S = 8
 SHARE_SHOWN = 0.95
