@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from cluster.records import SessionRecord, Ticket
-from cluster.store import Store
+from cluster.store import RecordUnreadable, Store
 
 log = structlog.get_logger(__name__)
 
@@ -51,12 +51,12 @@ class Upkeep:
                         [(each.tenant, each.session_id) for each in self._waiting() if self._asked(each)]
                     )
                     kept_at = time.monotonic()
-            except RedisError:
+            except (RedisError, RecordUnreadable):
                 log.warning("redis_unavailable", during="upkeep")
             await asyncio.sleep(LOOK_S)
 
     async def enter_again(self, ticket: Ticket) -> SessionRecord | None:
-        """The record of a waiter that had none; None if that is beyond what its ticket knows."""
+        """The record of a waiter that had none; None if its ticket does not know enough. Raises RecordUnreadable."""
         if ticket.entry is None:
             return None
         record = SessionRecord.model_validate_json(ticket.entry)
