@@ -107,7 +107,7 @@ class Pool:
         ranked = sorted(standings.values(), key=lambda standing: standing.position)
         waits = self._waits_s(ranked, now)
         return {
-            session_id: Place(standing.position, announced(waits[standing.position]))
+            session_id: Place(standing.position, announced(waits[standing.position]), standing.priority == 0)
             for session_id, standing in standings.items()
         }
 

@@ -140,3 +140,5 @@ class Place(NamedTuple):
 
     position: int
     eta_s: float | None
+    again: bool = False
+    """Whether it had a worker, or nearly so: its record has changed since it was created."""

@@ -1,7 +1,7 @@
 """Sessions as their accounts may see them: the record, and a waiter's place.
 
-While a session waits nothing of it changes but its place, and what waits the allocator knows. So a waiter's record is
-read once, and then the allocator alone is asked.
+While a session waits for its first worker nothing of it changes but its place, and what waits the allocator knows. So
+such a record is read once, and then the allocator alone is asked.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Views:
     def of(self, record: SessionRecord, place: Place | None = None) -> View:
         """The view of a session."""
         view = View(self._session(record, place), record.moves)
-        if record.state is SessionState.PENDING and place is not None:
+        if record.state is SessionState.PENDING and place is not None and not place.again:
             self._waiting[record.tenant, record.session_id] = view
             if len(self._waiting) > REMEMBERED:
                 del self._waiting[next(iter(self._waiting))]
@@ -78,12 +78,13 @@ class Views:
         }
 
     async def still_waiting(self, keys: Collection[Key]) -> dict[Key, View]:
-        """Those of these sessions that waited when they were last looked at and still do; Redis is not asked."""
+        """Those of these sessions that waited when they were last looked at and do so still, not again; Redis is not
+        asked."""
         waited = {key: view for key in keys if (view := self._waiting.get(key)) is not None}
         places = await self._places_of((view.session.model.name, key[1]) for key, view in waited.items())
         for key, view in waited.items():
             place = places.get(key[1])
-            if place is None:
+            if place is None or place.again:
                 self._waiting.pop(key, None)
             elif key in self._waiting:
                 self._waiting[key] = _at(view, place)
@@ -107,7 +108,7 @@ class Views:
 def _at(view: View, place: Place) -> View:
     """The view of a waiter at this place: the same if that has not changed."""
     before = view.session.queue
-    if before is not None and place == (before.position, before.eta_s):
+    if before is not None and place[:2] == (before.position, before.eta_s):
         return view
     queue = QueuePosition(position=place.position, eta_s=place.eta_s)
     return View(view.session.model_copy(update={"queue": queue}), view.moves)

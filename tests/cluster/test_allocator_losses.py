@@ -117,6 +117,20 @@ async def test_a_session_whose_next_worker_cannot_open_it_at_once_is_still_one_t
 
 
 @pytest.mark.fast
+async def test_who_waits_again_is_not_taken_for_one_that_still_does(launch, monkeypatch):
+    scene = launch(ECHO)
+    first = await scene.opened()
+    session_id = (await scene.create()).session_id
+    await scene.client.delete_session(TENANT, first, None)
+    await held_by(scene, session_id, 1)  # and no client has asked, as where another gateway was
+    monkeypatch.setattr(scene.local.backend, "spawn", lambda name, pool: asyncio.Event().wait())
+    bury(scene, session_id)
+    await eventually(lambda: scene.local.allocator._pools["echo"].waiting)
+    assert await scene.state(session_id) is SessionState.WAITING
+    assert (await scene.client.get_session(TENANT, session_id)).capabilities is not None
+
+
+@pytest.mark.fast
 async def test_who_lost_a_worker_goes_before_who_has_none_yet(launch):
     scene = launch(ECHO)
     session_id = await scene.opened()
